@@ -1,0 +1,85 @@
+# Everything that these targets install goes into this folder: .venv/ (the product), .venv-emulator/ (the two
+# emulated regions of the laptop edition, which pin their own botocore) and build/ (what runs leave behind).
+PYTHON ?= python3
+VENV := .venv
+EMULATOR := .venv-emulator
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PACKAGES := plantwatch edge_component kcl_consumer deploy localcloud benchmarks tests
+
+.PHONY: help setup setup-test demo test check format up down status reset bench lock clean prerequisites
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo    run the main job on the laptop edition and write build/demo/report.json"
+	@echo "make test    run the tests"
+	@echo "make check   format, lint, types, import contracts"
+	@echo "make bench   measure speed and memory, write build/bench/main.json"
+	@echo "make up | status | down | reset    the local cloud, for plantwatch replay FILE.csv"
+
+setup: $(VENV)/.demo $(EMULATOR)/.ready
+
+setup-test: setup $(VENV)/.test
+
+prerequisites:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "plantwatch needs Python >= 3.11 as '$(PYTHON)'; name another with: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+	  { echo "plantwatch needs Python's venv module (Debian: python3-venv)" >&2; exit 1; }
+	@java -version >/dev/null 2>&1 || \
+	  { echo "plantwatch needs a Java runtime (JRE >= 11) as 'java': the Kinesis Client Library runs on it (Debian: default-jre-headless)" >&2; exit 1; }
+
+# pip reads the build tools from the lock too: nothing unpinned is ever fetched.
+$(VENV)/.demo: locks/build.lock locks/demo.lock pyproject.toml | prerequisites
+	@echo "setup: $(VENV) (the product; the Kinesis Client Library takes a minute)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install --require-hashes -r locks/build.lock
+	@$(PIP) install --require-hashes --no-build-isolation -r locks/demo.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.test: locks/test.lock $(VENV)/.demo
+	@echo "setup: $(VENV) (what the tests add)"
+	@$(PIP) install --require-hashes --no-build-isolation -r locks/test.lock
+	@touch $@
+
+$(EMULATOR)/.ready: locks/emulator.lock | prerequisites
+	@echo "setup: $(EMULATOR) (the emulated regions)"
+	@test -x $(EMULATOR)/bin/python || $(PYTHON) -m venv $(EMULATOR)
+	@$(EMULATOR)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r locks/emulator.lock
+	@touch $@
+
+demo: setup
+	@$(BIN)/python -m localcloud.demo
+
+up down status reset: setup
+	@$(BIN)/plantwatch $@
+
+test: setup-test
+	@$(BIN)/python -m pytest
+
+check: setup-test
+	@$(BIN)/ruff format --check $(PACKAGES)
+	@$(BIN)/ruff check $(PACKAGES)
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: setup-test
+	@$(BIN)/ruff format $(PACKAGES)
+	@$(BIN)/ruff check --fix $(PACKAGES)
+
+bench: setup-test
+	@$(BIN)/python -m benchmarks.main
+
+# One lock per runtime, with hashes and without download addresses.
+UV_COMPILE = $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url --no-emit-find-links \
+  --universal --python-version 3.11 --upgrade
+lock: setup-test
+	@$(PIP) install uv
+	@$(UV_COMPILE) locks/build.in -o locks/build.lock
+	@$(UV_COMPILE) locks/emulator.in -o locks/emulator.lock
+	@for extra in edge consumer deploy demo; do $(UV_COMPILE) pyproject.toml --extra $$extra -o locks/$$extra.lock; done
+	@$(UV_COMPILE) pyproject.toml --extra demo --extra test -c locks/demo.lock -o locks/test.lock
+
+clean:
+	rm -rf $(VENV) $(EMULATOR) build

@@ -1,0 +1,131 @@
+"""The one path of a reading, the same in every runtime: decode, check, score, decide, emit.
+
+Nothing here touches a network, a disk or a clock: time comes with the record, and what shall happen comes out as data
+(`Effects`). The runtime that called carries the effects out (store, notify, only then acknowledge), so that one path is
+testable without a cloud, replayable, and equal at the edge, in the consumer and in a Lambda.
+
+    gateway   Pipeline.watch(reading) ----> ScoredReading --> envelope --> both regions
+    region    Pipeline.accept(record) --+-> a thing's reading:  decode, watch
+                                        +-> a gateway's batch:  decode; scored already, unless by another bundle
+                                        '-> Effects(scored, alerts, rejections)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from plantwatch import envelope
+from plantwatch.incident import Alert, incident_id
+from plantwatch.machine import Machines
+from plantwatch.record import Record, decode_record
+from plantwatch.scoring import ScoredReading
+from plantwatch.telemetry import (
+    EpochMs,
+    InvalidReading,
+    Reading,
+    Rejection,
+    RejectionReason,
+    Source,
+    parse_reading,
+    parse_topic,
+)
+
+
+@dataclass(slots=True)
+class Effects:
+    """What shall happen because of one or more records: readings to store, alerts to send, refusals to keep."""
+
+    scored: list[ScoredReading] = field(default_factory=list)
+    alerts: list[Alert] = field(default_factory=list)
+    rejections: list[Rejection] = field(default_factory=list)
+
+    def extend(self, other: Effects) -> None:
+        self.scored += other.scored
+        self.alerts += other.alerts
+        self.rejections += other.rejections
+
+
+class Pipeline:
+    """Decode, check, score, decide, emit, for the machines of one tenant (or of one gateway).
+
+    `gateways` are the patterns of device names that may publish batches for other devices; a batch from any other
+    device is refused, or one stolen certificate could speak for a whole plant.
+    """
+
+    def __init__(
+        self,
+        machines: Machines,
+        *,
+        tenant: str,
+        region: str = "",
+        gateways: Sequence[str] = ("gateway-*",),
+    ) -> None:
+        self.machines = machines
+        self.tenant = tenant
+        self.region = region
+        self.gateways = tuple(gateways)
+
+    def watch(self, reading: Reading) -> ScoredReading:
+        """Check, score, decide: one reading of one machine, in the order of its arrival."""
+        return self.machines.watch(reading)
+
+    def accept(self, data: bytes, *, arrived_at: EpochMs) -> Effects:
+        """One record of the stream. Never raises for what a sender can send."""
+        effects = Effects()
+        try:
+            record = decode_record(data)
+        except InvalidReading as error:
+            effects.rejections.append(Rejection(error.reason, error.detail, "", arrived_at, data))
+            return effects
+        try:
+            for scored in self._decode(record, effects):
+                self._emit(scored, effects)
+        except InvalidReading as error:
+            effects.rejections.append(
+                Rejection(error.reason, error.detail, record.topic, record.received_at, record.payload)
+            )
+        return effects
+
+    def _decode(self, record: Record, effects: Effects) -> list[ScoredReading]:
+        source = parse_topic(record.topic)
+        if source.tenant != self.tenant:
+            raise InvalidReading(RejectionReason.WRONG_TENANT, source.tenant)
+        if envelope.is_batch(record.payload):
+            return self._decode_batch(record, source, effects)
+        return [self.watch(parse_reading(record.payload, source, received_at=record.received_at))]
+
+    def _decode_batch(self, record: Record, source: Source, effects: Effects) -> list[ScoredReading]:
+        if not any(fnmatchcase(source.device, pattern) for pattern in self.gateways):
+            raise InvalidReading(RejectionReason.NOT_A_GATEWAY, source.device)
+        batch = envelope.decode(record.payload, source, received_at=record.received_at)
+        effects.rejections += [
+            Rejection(error.reason, error.detail, record.topic, record.received_at, payload)
+            for error, payload in batch.rejected
+        ]
+        if batch.bundle == self.machines.bundle:
+            return batch.scored
+        return [self.watch(scored.reading) for scored in batch.scored]
+
+    def _emit(self, scored: ScoredReading, effects: Effects) -> None:
+        effects.scored.append(scored)
+        effects.alerts += [self.alert(scored, index) for index in range(len(scored.transitions))]
+
+    def alert(self, scored: ScoredReading, index: int) -> Alert:
+        """What people get for one transition of a scored reading."""
+        reading, transition = scored.reading, scored.transitions[index]
+        identity = incident_id(reading.tenant, reading.device, transition.kind, transition.first_seen)
+        return Alert(
+            incident_id=identity,
+            tenant=reading.tenant,
+            device=reading.device,
+            kind=transition.kind,
+            phase=transition.phase,
+            severity=transition.severity,
+            score=transition.score,
+            first_seen=transition.first_seen,
+            observed_at=reading.observed_at,
+            causes=transition.causes,
+            region=self.region,
+        )
