@@ -7,8 +7,8 @@
 
     settings = load(ConsumerSettings, os.environ, prefix="PLANTWATCH_")
 
-reads `PLANTWATCH_STREAM_ARN` and `PLANTWATCH_FLUSH_INTERVAL_S`. Values may arrive as text (environment, Greengrass nucleus
-lite) or typed (JSON): both are coerced, neither is guessed.
+reads `PLANTWATCH_STREAM_ARN` and `PLANTWATCH_FLUSH_INTERVAL_S`. Values may arrive as text (environment,
+Greengrass nucleus lite) or typed (JSON): both are coerced, neither is guessed.
 """
 
 from __future__ import annotations
