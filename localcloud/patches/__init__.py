@@ -1,0 +1,42 @@
+"""What the emulator gets wrong for us, one file a defect.
+
+Each module says in its docstring what stock MiniStack does and what AWS documents, lists the private names that it
+reaches into (`NAMES`, as "module:name"), and changes them in `apply()`. `tests/contract/test_emulator_patches*.py` runs
+the same questions against a patched and a stock emulator, so that a defect mended upstream is noticed.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from localcloud.patches import (
+    kinesis_expiry,
+    mqtt_client_certificate,
+    mqtt_loopback,
+    mqtt_revocation,
+    rule_actions,
+)
+
+# Applied in this order; a later one may wrap what an earlier one put there.
+ALL: tuple[ModuleType, ...] = (
+    mqtt_loopback,
+    mqtt_client_certificate,
+    mqtt_revocation,
+    rule_actions,
+    kinesis_expiry,
+)
+
+
+def missing_names() -> list[str]:
+    """Every private name that a patch needs and this emulator does not have."""
+    return [f"{patch.__name__} needs {name}" for patch in ALL for name in patch.NAMES if not _exists(*name.split(":"))]
+
+
+def apply_all() -> None:
+    for patch in ALL:
+        patch.apply()
+
+
+def _exists(module: str, name: str) -> bool:
+    return hasattr(importlib.import_module(module), name)
