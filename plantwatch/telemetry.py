@@ -66,6 +66,7 @@ class RejectionReason(StrEnum):
     NOT_A_GATEWAY = "not_a_gateway"
     UNKNOWN_VERSION = "unknown_version"
     MALFORMED_BATCH = "malformed_batch"
+    MALFORMED_ROW = "malformed_row"
 
 
 class InvalidReading(ValueError):

@@ -1,0 +1,153 @@
+"""Readings from any CSV file: the first column is the time, the other numeric columns are signals.
+
+Separators `,` and `;` are recognised (with `;` a decimal comma too). Columns of labels (`label`, `anomaly`,
+`changepoint`) are left out: they are the answer, not a sensor. Columns that hold words are attributes. An empty cell is
+a missing value. A row that is no reading is reported with its line number and reason; the others are unharmed.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from plantwatch.telemetry import (
+    SIGNALS_MAX,
+    EpochMs,
+    InvalidReading,
+    RejectionReason,
+    finite,
+    parse_timestamp,
+    signal_name,
+)
+
+LABELS: Final = frozenset({"label", "anomaly", "changepoint"})
+SEPARATORS: Final = ",;"
+# Enough rows to tell a column of words from a sensor that starts with a few bad cells.
+_SAMPLE_ROWS: Final = 200
+# A row of 256 signals of 20 characters is 5 kB; a longer line is no CSV file.
+_LINE_CHARS_MAX: Final = 131_072
+
+
+class Row(NamedTuple):
+    """One row as a reading's content; `number` is the line in the file, the first one being 1."""
+
+    number: int
+    observed_at: EpochMs
+    signals: dict[str, float]
+    attributes: dict[str, str]
+    missing: tuple[str, ...]
+
+
+class BadRow(NamedTuple):
+    """A row that is no reading, and why."""
+
+    number: int
+    reason: RejectionReason
+    detail: str
+
+
+class InvalidFile(ValueError):
+    """The file as a whole is no series: missing, empty, without a header or without a numeric column."""
+
+
+def read_rows(path: Path, *, received_at: EpochMs) -> Iterator[Row | BadRow]:
+    """The rows of `path` in the order of the file. Raises InvalidFile before the first row."""
+    separator, header, numeric = _inspect(path)
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        lines = csv.reader(file, delimiter=separator)
+        next(lines)
+        while True:
+            try:
+                cells = next(lines, None)
+                if cells is None:
+                    return
+                if cells:
+                    yield _row(lines.line_num, cells, header, numeric, separator, received_at)
+            except InvalidReading as error:
+                yield BadRow(lines.line_num, error.reason, error.detail)
+            except csv.Error as error:
+                yield BadRow(lines.line_num, RejectionReason.MALFORMED_ROW, str(error))
+
+
+def signals_of(path: Path) -> tuple[str, ...]:
+    """The names of the signals that `path` holds."""
+    _, header, numeric = _inspect(path)
+    return tuple(name for name, is_numeric in zip(header, numeric, strict=True) if is_numeric)
+
+
+def _inspect(path: Path) -> tuple[str, list[str], list[bool]]:
+    """Separator, names (the first is the time's), and which columns are signals."""
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+            first = file.readline(_LINE_CHARS_MAX)
+            separator = max(SEPARATORS, key=first.count)
+            header = [name.strip() for name in next(csv.reader([first], delimiter=separator), [])]
+            sample = [
+                cells for cells, _ in zip(csv.reader(file, delimiter=separator), range(_SAMPLE_ROWS), strict=False)
+            ]
+    except OSError as error:
+        raise InvalidFile(f"{path}: {error.strerror}") from None
+    except csv.Error as error:
+        raise InvalidFile(f"{path}: {error}") from None
+    _check_header(path, header, separator)
+    numeric = [_is_signal(name, index, sample, separator) for index, name in enumerate(header)]
+    if not any(numeric):
+        raise InvalidFile(f"{path}: no numeric column beside the time")
+    if sum(numeric) > SIGNALS_MAX:
+        raise InvalidFile(f"{path}: {sum(numeric)} numeric columns, at most {SIGNALS_MAX} are allowed")
+    return separator, header, numeric
+
+
+def _check_header(path: Path, header: Sequence[str], separator: str) -> None:
+    if len(header) < 2:
+        raise InvalidFile(f"{path}: at least two columns are needed, a time and a signal, separated by , or ;")
+    if any(_number(name, separator) is not None for name in header[1:]):
+        raise InvalidFile(f"{path}: the first row has to name the columns")
+    if len(set(header)) != len(header):
+        raise InvalidFile(f"{path}: two columns have the same name")
+    try:
+        for name in header[1:]:
+            signal_name(name)
+    except InvalidReading as error:
+        raise InvalidFile(f"{path}: {error}") from None
+
+
+def _is_signal(name: str, index: int, sample: Sequence[Sequence[str]], separator: str) -> bool:
+    if index == 0 or name.lower() in LABELS:
+        return False
+    cells = [cells[index].strip() for cells in sample if index < len(cells)]
+    filled = [cell for cell in cells if cell]
+    numbers = sum(_number(cell, separator) is not None for cell in filled)
+    return 2 * numbers > len(filled) if filled else True
+
+
+def _row(
+    number: int, cells: list[str], header: list[str], numeric: list[bool], separator: str, received_at: EpochMs
+) -> Row:
+    if len(cells) != len(header):
+        raise InvalidReading(RejectionReason.MALFORMED_ROW, f"{len(cells)} cells, {len(header)} columns")
+    if "\ufffd" in "".join(cells):
+        raise InvalidReading(RejectionReason.WRONG_ENCODING, "not UTF-8")
+    row = Row(number, parse_timestamp(cells[0], received_at=received_at), {}, {}, ())
+    missing = []
+    for name, cell, is_signal in zip(header[1:], cells[1:], numeric[1:], strict=True):
+        cell = cell.strip()
+        if is_signal and cell:
+            value = _number(cell, separator)
+            if value is None:
+                raise InvalidReading(RejectionReason.NOT_A_NUMBER, f"{name}={cell[:40]!r}")
+            row.signals[name] = finite(name, value)
+        elif is_signal:
+            missing.append(name)
+        elif cell and name.lower() not in LABELS:
+            row.attributes[name] = cell
+    return row._replace(missing=tuple(missing))
+
+
+def _number(cell: str, separator: str) -> float | None:
+    try:
+        return float(cell.replace(",", ".") if separator == ";" else cell)
+    except ValueError:
+        return None

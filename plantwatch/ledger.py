@@ -1,0 +1,151 @@
+"""The loss ledger: of the readings sent, which were stored, refused, stored twice, or are missing.
+
+A gateway numbers its readings per device (epoch, sequence), so what arrived is a few ranges, what is missing are the
+holes between them, and a repeat is known exactly, however late. A plain thing's readings are known by their keys; of
+those only the most recent are remembered.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from plantwatch.telemetry import Reading
+
+# A thing resends what was not acknowledged: at most its in-flight window, a few dozen messages.
+RECENT_KEYS_MAX: Final = 128
+# Each hole is a batch that was lost or is late. With more than this something else is wrong; the oldest close up.
+RANGES_MAX: Final = 256
+# Boots of a gateway that still can have batches on their way.
+EPOCHS_MAX: Final = 4
+
+
+class Sequences:
+    """The sequence numbers seen in one epoch, as sorted, separate, inclusive ranges."""
+
+    __slots__ = ("_first", "_last")
+
+    def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
+        self._first: list[int] = []
+        self._last: list[int] = []
+        for first, last in ranges:
+            self._first.append(first)
+            self._last.append(last)
+
+    def add(self, sequence: int) -> bool:
+        """Note one; False where it was seen before.
+
+        >>> seen = Sequences(); seen.add(1), seen.add(2), seen.add(5), seen.add(2), seen.ranges()
+        (True, True, True, False, [(1, 2), (5, 5)])
+        """
+        first, last = self._first, self._last
+        at = bisect_right(first, sequence) - 1  # the range that begins at or before it
+        if at >= 0 and sequence <= last[at]:
+            return False
+        follows = at >= 0 and last[at] == sequence - 1
+        leads = at + 1 < len(first) and first[at + 1] == sequence + 1
+        if follows and leads:
+            last[at] = last.pop(at + 1)
+            del first[at + 1]
+        elif follows:
+            last[at] = sequence
+        elif leads:
+            first[at + 1] = sequence
+        else:
+            first.insert(at + 1, sequence)
+            last.insert(at + 1, sequence)
+            if len(first) > RANGES_MAX:  # give up the oldest hole
+                del first[1]
+                del last[0]
+        return True
+
+    def ranges(self) -> list[tuple[int, int]]:
+        return list(zip(self._first, self._last, strict=True))
+
+    def missing(self) -> list[tuple[int, int]]:
+        """The holes: ranges that did not arrive although a later number did. Numbers begin at 1."""
+        ends = [0, *self._last]
+        return [(end + 1, first - 1) for end, first in zip(ends, self._first, strict=False) if first > end + 1]
+
+
+class Arrivals:
+    """Which readings of one device have arrived: exact for gateways, the most recent ones for plain things."""
+
+    __slots__ = ("_epochs", "_recent")
+
+    def __init__(self) -> None:
+        self._epochs: OrderedDict[int, Sequences] = OrderedDict()
+        self._recent: OrderedDict[str, None] = OrderedDict()
+
+    def note(self, reading: Reading) -> bool:
+        """Note one; False where it had arrived before."""
+        if reading.gateway:
+            return self._sequences(reading.epoch).add(reading.sequence)
+        key = reading.key
+        if key in self._recent:
+            return False
+        self._recent[key] = None
+        if len(self._recent) > RECENT_KEYS_MAX:
+            self._recent.popitem(last=False)
+        return True
+
+    def missing(self) -> dict[int, list[tuple[int, int]]]:
+        """Epoch -> ranges of sequence numbers that did not arrive."""
+        return {epoch: holes for epoch, seen in self._epochs.items() if (holes := seen.missing())}
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "epochs": [[epoch, seen.ranges()] for epoch, seen in self._epochs.items()],
+            "recent": list(self._recent),
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Arrivals:
+        arrivals = cls()
+        for epoch, ranges in state["epochs"]:
+            arrivals._epochs[epoch] = Sequences((first, last) for first, last in ranges)
+        arrivals._recent.update(dict.fromkeys(state["recent"]))
+        return arrivals
+
+    def _sequences(self, epoch: int) -> Sequences:
+        seen = self._epochs.get(epoch)
+        if seen is None:
+            seen = self._epochs[epoch] = Sequences()
+            if len(self._epochs) > EPOCHS_MAX:
+                del self._epochs[min(self._epochs)]
+        return seen
+
+
+@dataclass(frozen=True)
+class Account:
+    """One device in one region: readings sent, received (different ones), stored twice, missing (at most 20 named)."""
+
+    device: str
+    sent: int
+    received: int
+    duplicate: int
+    missing: int
+    missing_keys: tuple[str, ...] = ()
+
+
+@dataclass
+class Ledger:
+    """Counts of one region: `stored` for every stored reading, then `balance` against what was sent."""
+
+    counts: dict[str, Counter[str]] = field(default_factory=dict)
+
+    def stored(self, device: str, key: str) -> None:
+        self.counts.setdefault(device, Counter())[key] += 1
+
+    def balance(self, sent: Mapping[str, Iterable[str]]) -> list[Account]:
+        """One account per device that sent anything or of which anything is stored."""
+        return [self._account(device, set(sent.get(device, ()))) for device in sorted({*sent, *self.counts})]
+
+    def _account(self, device: str, sent: set[str]) -> Account:
+        stored = self.counts.get(device, Counter())
+        missing = sorted(sent - stored.keys())
+        duplicate = sum(count - 1 for count in stored.values())
+        return Account(device, len(sent), len(stored), duplicate, len(missing), tuple(missing[:20]))

@@ -1,0 +1,59 @@
+"""The loss ledger names what is missing and knows every repeat."""
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plantwatch.ledger import RANGES_MAX, RECENT_KEYS_MAX, Account, Arrivals, Ledger, Sequences
+from plantwatch.telemetry import Reading
+
+
+@given(st.lists(st.integers(1, 60)))
+def test_ranges_say_exactly_which_numbers_were_seen(numbers: list[int]) -> None:
+    seen, model = Sequences(), set[int]()
+    for number in numbers:
+        assert seen.add(number) == (number not in model)
+        model.add(number)
+    assert [n for first, last in seen.ranges() for n in range(first, last + 1)] == sorted(model)
+    missing = {n for first, last in seen.missing() for n in range(first, last + 1)}
+    assert missing == set(range(1, max(model, default=0))) - model
+    assert all(before[1] + 1 < after[0] for before, after in zip(seen.ranges(), seen.ranges()[1:], strict=False))
+
+
+def test_ranges_are_bounded_whatever_is_lost() -> None:
+    seen = Sequences()
+    for number in range(0, 10 * RANGES_MAX, 2):
+        seen.add(number)
+    assert len(seen.ranges()) == RANGES_MAX
+    assert seen.ranges()[-1][1] == 10 * RANGES_MAX - 2
+
+
+def reading(sequence: int, *, gateway: str = "gateway-1", epoch: int = 1) -> Reading:
+    return Reading("acme", "pump-1", sequence, sequence, {"t": 1.0}, gateway=gateway, epoch=epoch, sequence=sequence)
+
+
+@given(st.lists(st.tuples(st.integers(1, 3), st.integers(1, 30))))
+def test_a_gateways_repeat_is_known_however_late_and_after_a_restart(arrived: list[tuple[int, int]]) -> None:
+    arrivals, model = Arrivals(), set[tuple[int, int]]()
+    for epoch, sequence in arrived:
+        assert arrivals.note(reading(sequence, epoch=epoch)) == ((epoch, sequence) not in model)
+        model.add((epoch, sequence))
+        arrivals = Arrivals.from_state(json.loads(json.dumps(arrivals.state())))
+
+
+def test_a_things_recent_repeat_is_known_and_the_memory_is_bounded() -> None:
+    arrivals = Arrivals()
+    assert all(arrivals.note(reading(at, gateway="")) for at in range(1000))
+    assert not arrivals.note(reading(999, gateway=""))
+    assert len(arrivals.state()["recent"]) == RECENT_KEYS_MAX
+
+
+def test_the_balance_counts_missing_and_double_readings() -> None:
+    ledger = Ledger()
+    for key in ("1", "2", "2", "4"):
+        ledger.stored("pump-1", key)
+    assert ledger.balance({"pump-1": ["1", "2", "3"], "pump-2": ["9"]}) == [
+        Account("pump-1", sent=3, received=3, duplicate=1, missing=1, missing_keys=("3",)),
+        Account("pump-2", sent=1, received=0, duplicate=0, missing=1, missing_keys=("9",)),
+    ]
