@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import Final, NamedTuple
 
 from plantwatch import envelope
-from plantwatch.incident import Alert, incident_id
+from plantwatch.incident import Alert, Transition, incident_id
 from plantwatch.ledger import Arrivals
 from plantwatch.machine import Machines
 from plantwatch.record import Record, decode_record
@@ -37,7 +38,7 @@ from plantwatch.telemetry import (
 )
 
 # A shard carries at most 1,000 records/s: ten thousand devices at a reading each 10 s. Each costs about 1 kB here.
-DEVICES_MAX = 10_000
+DEVICES_MAX: Final = 10_000
 
 
 @dataclass(slots=True)
@@ -60,6 +61,14 @@ class Effects:
         self.duplicates += other.duplicates
 
 
+class Decoded(NamedTuple):
+    """The first step's result: readings as a thing sent them, readings that a gateway has scored, and refusals."""
+
+    raw: Sequence[Reading] = ()
+    scored: Sequence[ScoredReading] = ()
+    rejections: Sequence[Rejection] = ()
+
+
 class Pipeline:
     """Decode, check, score, decide, emit, for the machines of one tenant (or of one gateway).
 
@@ -73,7 +82,7 @@ class Pipeline:
         *,
         tenant: str,
         region: str = "",
-        gateways: Sequence[str] = ("gateway-*",),
+        gateways: Iterable[str] = ("gateway-*",),
     ) -> None:
         self.machines = machines
         self.tenant = tenant
@@ -87,18 +96,15 @@ class Pipeline:
 
     def accept(self, data: bytes, *, arrived_at: EpochMs) -> Effects:
         """One record of the stream. Never raises for what a sender can send."""
-        effects = Effects()
-        try:
-            record = decode_record(data)
-        except InvalidReading as error:
-            effects.rejections.append(Rejection(error.reason, error.detail, "", arrived_at, data))
-            return effects
-        try:
-            self._accept(record, effects)
-        except InvalidReading as error:
-            effects.rejections.append(
-                Rejection(error.reason, error.detail, record.topic, record.received_at, record.payload)
-            )
+        decoded = decode(data, tenant=self.tenant, gateways=self.gateways, arrived_at=arrived_at)
+        effects = Effects(rejections=list(decoded.rejections))
+        for reading in decoded.raw:
+            if self._is_new(reading, effects):
+                self._emit(self.watch(reading), effects)
+        for scored in decoded.scored:
+            if self._is_new(scored.reading, effects):
+                scored_here = scored.bundle == self.machines.bundle
+                self._emit(scored if scored_here else self.watch(scored.reading), effects)
         return effects
 
     def snapshot(self) -> bytes:
@@ -118,30 +124,6 @@ class Pipeline:
         self.machines.restore(snapshot[4 + size :])
         self.arrivals = restored
 
-    def _accept(self, record: Record, effects: Effects) -> None:
-        source = parse_topic(record.topic)
-        if source.tenant != self.tenant:
-            raise InvalidReading(RejectionReason.WRONG_TENANT, source.tenant)
-        if envelope.is_batch(record.payload):
-            self._accept_batch(record, source, effects)
-            return
-        reading = parse_reading(record.payload, source, received_at=record.received_at)
-        if self._is_new(reading, effects):
-            self._emit(self.watch(reading), effects)
-
-    def _accept_batch(self, record: Record, source: Source, effects: Effects) -> None:
-        if not any(fnmatchcase(source.device, pattern) for pattern in self.gateways):
-            raise InvalidReading(RejectionReason.NOT_A_GATEWAY, source.device)
-        batch = envelope.decode(record.payload, source, received_at=record.received_at)
-        effects.rejections += [
-            Rejection(error.reason, error.detail, record.topic, record.received_at, payload)
-            for error, payload in batch.rejected
-        ]
-        same_bundle = batch.bundle == self.machines.bundle
-        for scored in batch.scored:
-            if self._is_new(scored.reading, effects):
-                self._emit(scored if same_bundle else self.watch(scored.reading), effects)
-
     def _is_new(self, reading: Reading, effects: Effects) -> bool:
         arrivals = self.arrivals.get(reading.device)
         if arrivals is None:
@@ -154,14 +136,11 @@ class Pipeline:
 
     def _emit(self, scored: ScoredReading, effects: Effects) -> None:
         effects.scored.append(scored)
-        effects.alerts += [self.alert(scored, index) for index in range(len(scored.transitions))]
+        effects.alerts += [self._alert(scored.reading, transition) for transition in scored.transitions]
 
-    def alert(self, scored: ScoredReading, index: int) -> Alert:
-        """What people get for one transition of a scored reading."""
-        reading, transition = scored.reading, scored.transitions[index]
-        identity = incident_id(reading.tenant, reading.device, transition.kind, transition.first_seen)
+    def _alert(self, reading: Reading, transition: Transition) -> Alert:
         return Alert(
-            incident_id=identity,
+            incident_id=incident_id(reading.tenant, reading.device, transition.kind, transition.first_seen),
             tenant=reading.tenant,
             device=reading.device,
             kind=transition.kind,
@@ -173,3 +152,34 @@ class Pipeline:
             causes=transition.causes,
             region=self.region,
         )
+
+
+def decode(data: bytes, *, tenant: str, gateways: Iterable[str], arrived_at: EpochMs) -> Decoded:
+    """What one record of `tenant`'s stream holds. Everything that is no reading is among the rejections."""
+    try:
+        record = decode_record(data)
+    except InvalidReading as error:
+        return Decoded(rejections=[Rejection(error.reason, error.detail, "", arrived_at, data)])
+    try:
+        source = parse_topic(record.topic)
+        if source.tenant != tenant:
+            raise InvalidReading(RejectionReason.WRONG_TENANT, source.tenant)
+        if envelope.is_batch(record.payload):
+            return _decode_batch(record, source, gateways)
+        return Decoded(raw=[parse_reading(record.payload, source, received_at=record.received_at)])
+    except InvalidReading as error:
+        return Decoded(rejections=[_rejection(error, record, record.payload)])
+
+
+def _decode_batch(record: Record, source: Source, gateways: Iterable[str]) -> Decoded:
+    if not any(fnmatchcase(source.device, pattern) for pattern in gateways):
+        raise InvalidReading(RejectionReason.NOT_A_GATEWAY, source.device)
+    batch = envelope.decode(record.payload, source, received_at=record.received_at)
+    return Decoded(
+        scored=batch.scored,
+        rejections=[_rejection(error, record, payload) for error, payload in batch.rejected],
+    )
+
+
+def _rejection(error: InvalidReading, record: Record, payload: bytes) -> Rejection:
+    return Rejection(error.reason, error.detail, record.topic, record.received_at, payload)
