@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from localcloud.processes import ProcessSpec, wait_until
+from localcloud.processes import ProcessSpec, ProcessTable, wait_until
 
 HOST: Final = "127.0.0.1"
 ACCOUNT: Final = "000000000000"
@@ -97,9 +97,15 @@ def emulator_spec(
     )
 
 
-def wait_ready(region: Region, timeout_s: float = 30.0) -> None:
-    """Wait until HTTP and MQTT answer; TimeoutError otherwise."""
-    wait_until(lambda: is_ready(region), timeout_s, f"region {region.role} ({endpoint_url(region)}) ready")
+def wait_ready(region: Region, timeout_s: float = 30.0, table: ProcessTable | None = None) -> None:
+    """Wait until HTTP and MQTT answer; TimeoutError otherwise, ProcessDied at once where a process of `table` ended."""
+
+    def ready() -> bool:
+        if table is not None:
+            table.check_alive()
+        return is_ready(region)
+
+    wait_until(ready, timeout_s, f"region {region.role} ({endpoint_url(region)}) ready")
 
 
 def is_ready(region: Region) -> bool:

@@ -26,6 +26,9 @@ def main() -> None:
     patches.apply_all()
     from ministack import app
 
+    from localcloud.emulator import internal_api
+
+    internal_api.install()
     app.main()
 
 
