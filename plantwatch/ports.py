@@ -28,8 +28,11 @@ class ResultStore(Protocol):
     def put_anomaly(self, scored: ScoredReading) -> bool:
         """Store one anomalous reading under its idempotency key; False where it was stored before."""
 
-    def put_transition(self, alert: Alert) -> bool:
-        """Open or clear the incident. True where the alert still has to be sent (also after a crash before sending)."""
+    def put_transition(self, alert: Alert) -> Alert | None:
+        """Open or clear the incident. The alert that still has to be sent (also after a crash before sending), or None.
+
+        It carries another incident's name where it clears one that a scorer, since restarted cold, had opened.
+        """
 
     def mark_notified(self, alert: Alert) -> None:
         """Remember that the alert was sent, so that no repeat sends it again."""

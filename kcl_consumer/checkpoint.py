@@ -1,0 +1,75 @@
+"""How far one shard has come: taken, written, checkpointed, and never a checkpoint ahead of what is written.
+
+        take(p)            write()               checkpoint()
+    ----------------> taken ----------> written -------------> checkpointed
+
+`taken` moves with every record (its alerts are out, its row is still in memory), `written` with every flush (all that
+was taken is durable), `checkpointed` when the daemon has confirmed it. Pure; positions only ever grow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
+
+_SEQUENCE_DIGITS: Final = 56
+
+
+class Position(NamedTuple):
+    """A record's place in its shard. Sequence numbers are numbers: as text "9" would follow "10".
+
+    `sub_sequence` orders the records that the daemon took out of one aggregated record; 0 for all others.
+    """
+
+    sequence: int
+    sub_sequence: int = 0
+
+    def __str__(self) -> str:
+        """As part of an object's name; 56 digits, as Kinesis has them, so that names sort as positions do."""
+        text = f"{self.sequence:0{_SEQUENCE_DIGITS}d}"
+        return f"{text}.{self.sub_sequence}" if self.sub_sequence else text
+
+
+def parse_position(sequence: str | None, sub_sequence: int | None) -> Position | None:
+    """Where the daemon says that a shard starts; None for its beginning (TRIM_HORIZON and the like)."""
+    if sequence is None or not sequence.isdigit():
+        return None
+    return Position(int(sequence), sub_sequence or 0)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The three marks of one shard; None before the first record."""
+
+    taken: Position | None = None
+    written: Position | None = None
+    checkpointed: Position | None = None
+
+    @classmethod
+    def starting_at(cls, checkpoint: Position | None) -> Progress:
+        return cls(checkpoint, checkpoint, checkpoint)
+
+    def is_new(self, position: Position) -> bool:
+        """Whether the record was not taken before (a daemon may deliver a batch again)."""
+        return self.taken is None or position > self.taken
+
+    def take(self, position: Position) -> Progress:
+        assert self.is_new(position), f"{position} is not after {self.taken}"
+        return replace(self, taken=position)
+
+    def write(self) -> Progress:
+        """Everything taken is durable now."""
+        return replace(self, written=self.taken)
+
+    def checkpoint(self) -> Progress:
+        """The daemon has confirmed what was due."""
+        return replace(self, checkpointed=self.written)
+
+    @property
+    def due(self) -> Position | None:
+        """What may be checkpointed and is not yet."""
+        return self.written if self.written != self.checkpointed else None
+
+    @property
+    def unwritten(self) -> bool:
+        return self.taken != self.written

@@ -1,0 +1,185 @@
+"""One shard's work without Kinesis, Java or a cloud: records in, effects carried out, checkpoints asked for.
+
+Order is everything. An alert is stored, sent and marked as soon as its record was scored; anomalies are stored at the
+end of a batch; rows, dead letters, device states and the detectors' state are written together per flush, and the
+checkpoint follows at once. Whatever fails for good raises before the checkpoint, and the process must end: the same
+records come again, and every effect of theirs is idempotent.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, NamedTuple, Protocol
+
+from kcl_consumer.checkpoint import Position, Progress
+from kcl_consumer.flush import FlushPolicy, Pending
+from kcl_consumer.patience import Patience
+from plantwatch.incident import Alert
+from plantwatch.pipeline import Pipeline
+from plantwatch.ports import ActiveRegion, Clock, DeadLetters, Lake, Notifier, ResultStore
+from plantwatch.scoring import ScoredReading
+from plantwatch.telemetry import EpochMs
+
+log = logging.getLogger(__name__)
+
+# A standby remembers what it would have sent. When it is promoted it offers these to the result store, which knows
+# what the other region sent before it died. One per incident's turn: far more than people could handle.
+UNSENT_ALERTS_MAX: Final = 1_000
+
+
+class ShardRecord(NamedTuple):
+    """One record of the stream. `arrived_at` is when Kinesis took it."""
+
+    position: Position
+    arrived_at: EpochMs
+    data: bytes
+
+
+class LeaseLost(Exception):
+    """Another worker holds the shard now; nothing of it is ours to write any more."""
+
+
+class DetectorStates(Protocol):
+    """Keeps the detectors' state beside the checkpoint that it belongs to."""
+
+    def save(self, shard: str, covers: str, snapshot: bytes) -> None: ...
+
+    def load(self, shard: str, covers: str) -> bytes | None:
+        """The state that covers exactly this position, or None."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """What the worker needs of the world (see `plantwatch.ports`)."""
+
+    results: ResultStore
+    notifier: Notifier
+    lake: Lake
+    dead_letters: DeadLetters
+    active_region: ActiveRegion
+    states: DetectorStates
+    clock: Clock
+
+
+class ShardWorker:
+    """Takes the records of one shard in order.
+
+    `checkpoint` asks the daemon for a checkpoint; it raises LeaseLost where the shard is no longer ours. A reading is
+    an anomaly from `anomaly_score_min` on, or where it opens or clears an incident.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        ports: Ports,
+        *,
+        flush_policy: FlushPolicy,
+        anomaly_score_min: float,
+        patience: Patience,
+    ) -> None:
+        self._pipeline = pipeline
+        self._ports = ports
+        self._flush_policy = flush_policy
+        self._anomaly_score_min = anomaly_score_min
+        self._patience = patience
+        self._shard = ""
+        self._progress = Progress()
+        self._pending = Pending(flush_policy)
+        self._unsent: deque[Alert] = deque(maxlen=UNSENT_ALERTS_MAX)
+
+    def start(self, shard: str, checkpoint: Position | None) -> None:
+        """Begin after `checkpoint` (None: at the beginning), with the detectors' state where there is one for it."""
+        self._shard = shard
+        self._progress = Progress.starting_at(checkpoint)
+        snapshot = None
+        if checkpoint is not None:
+            snapshot = self._patience.insist(self._ports.states.load, shard, str(checkpoint))
+        if snapshot is None:
+            log.warning("%s starts cold after %s: no detector state covers exactly that", shard, checkpoint)
+            return
+        self._pipeline.machines.restore(snapshot)
+        log.info("%s continues warm after %s", shard, checkpoint)
+
+    def process(self, records: Iterable[ShardRecord], checkpoint: Callable[[Position], None]) -> None:
+        """Take records (or none, which only lets a window of time end)."""
+        anomalies: list[ScoredReading] = []
+        for record in records:
+            if not self._progress.is_new(record.position):
+                continue
+            if self._pending.is_full or self._pending.ends_before(record.arrived_at):
+                self._store(anomalies)
+                self._flush(checkpoint)
+            self._take(record, anomalies)
+        self._store(anomalies)
+        if self._pending.is_full or self._pending.is_over(self._ports.clock.now()):
+            self._flush(checkpoint)
+
+    def finish(self, checkpoint: Callable[[Position], None]) -> None:
+        """Write and checkpoint what there is: the shard ends, or the worker is asked to stop."""
+        self._flush(checkpoint)
+
+    def _take(self, record: ShardRecord, anomalies: list[ScoredReading]) -> None:
+        effects = self._pipeline.accept(record.data, arrived_at=record.arrived_at)
+        for alert in effects.alerts:
+            self._alert(alert)
+        anomalies += [scored for scored in effects.scored if self._is_anomaly(scored)]
+        self._pending.add(effects, record.position, arrived_at=record.arrived_at, size=len(record.data))
+        self._progress = self._progress.take(record.position)
+
+    def _is_anomaly(self, scored: ScoredReading) -> bool:
+        return scored.score >= self._anomaly_score_min or bool(scored.transitions)
+
+    def _is_active(self) -> bool:
+        return self._patience.insist(self._ports.active_region.is_active)
+
+    def _alert(self, alert: Alert) -> None:
+        self._unsent.append(alert)
+        if self._is_active():
+            self._send_unsent()
+
+    def _send_unsent(self) -> None:
+        """Store, notify, mark: after a crash between any two of them, the repeat does what is still to be done."""
+        insist, results = self._patience.insist, self._ports.results
+        while self._unsent:
+            alert = self._unsent[0]
+            to_send = insist(results.put_transition, alert)
+            if to_send is not None:
+                insist(self._ports.notifier.notify, to_send)
+                insist(results.mark_notified, to_send)
+            self._unsent.popleft()
+
+    def _store(self, anomalies: list[ScoredReading]) -> None:
+        """Store the anomalies, if this is the active region, and forget them either way."""
+        if anomalies and self._is_active():
+            for scored in anomalies:
+                self._patience.insist(self._ports.results.put_anomaly, scored)
+        anomalies.clear()
+
+    def _flush(self, checkpoint: Callable[[Position], None]) -> None:
+        if self._progress.unwritten:
+            self._write(self._pending)
+            self._progress = self._progress.write()
+            self._pending = Pending(self._flush_policy)
+        if (due := self._progress.due) is not None:
+            checkpoint(due)
+            self._progress = self._progress.checkpoint()
+
+    def _write(self, pending: Pending) -> None:
+        ports, insist = self._ports, self._patience.insist
+        stored_at = ports.clock.now()
+        for readings in pending.readings.values():
+            insist(ports.lake.append, readings.items, position=self._object_name(readings.first), stored_at=stored_at)
+        for refused in pending.rejections.values():
+            insist(ports.dead_letters.put, refused.items, position=self._object_name(refused.first))
+        if self._is_active():
+            self._send_unsent()
+            insist(ports.results.put_device_states, list(pending.latest.values()))
+        covers = self._progress.taken
+        assert covers is not None, "nothing was taken, so nothing is unwritten"
+        insist(ports.states.save, self._shard, str(covers), self._pipeline.machines.snapshot())
+
+    def _object_name(self, first: Position) -> str:
+        return f"{self._shard}-{first}"

@@ -1,0 +1,63 @@
+"""The detectors' state in S3, beside the checkpoint that it belongs to, so that a failover does not reset warm-up.
+
+    detector-state/{application}/{shard}/a    one line of JSON {"version", "covers", "bundle"}, then the snapshot
+    detector-state/{application}/{shard}/b
+
+The state is written before its checkpoint. A crash between the two leaves the older checkpoint, whose state must still
+be there: hence two objects, written in turn. Each is useful for exactly one checkpoint; with any other the records
+between the two would be learnt twice or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from botocore.exceptions import ClientError
+
+from plantwatch.aws.clients import error_code, service_errors
+
+DETECTOR_STATE_PREFIX: Final = "detector-state"
+STATE_VERSION: Final = 1
+_SLOTS: Final = ("a", "b")
+
+
+class S3DetectorStates:
+    """States of one application's shards. `bundle` is the digest of the models: another one's state is of no use."""
+
+    def __init__(self, s3: Any, bucket: str, *, application: str, bundle: str) -> None:
+        self._s3 = s3
+        self._bucket = bucket
+        self._application = application
+        self._bundle = bundle
+        self._slot = 0
+
+    def save(self, shard: str, covers: str, snapshot: bytes) -> None:
+        """Replace the older one of the shard's two states."""
+        header = json.dumps({"version": STATE_VERSION, "covers": covers, "bundle": self._bundle}).encode()
+        key = self._key(shard, _SLOTS[self._slot])
+        with service_errors(f"write s3://{self._bucket}/{key}"):
+            self._s3.put_object(Bucket=self._bucket, Key=key, Body=header + b"\n" + snapshot)
+        self._slot = 1 - self._slot
+
+    def load(self, shard: str, covers: str) -> bytes | None:
+        """The state that covers exactly `covers`, or None. The next save leaves it in place."""
+        for slot, name in enumerate(_SLOTS):
+            header, _, snapshot = self._read(self._key(shard, name)).partition(b"\n")
+            if header and json.loads(header) == {"version": STATE_VERSION, "covers": covers, "bundle": self._bundle}:
+                self._slot = 1 - slot
+                return snapshot
+        return None
+
+    def _key(self, shard: str, slot: str) -> str:
+        return f"{DETECTOR_STATE_PREFIX}/{self._application}/{shard}/{slot}"
+
+    def _read(self, key: str) -> bytes:
+        """The object's bytes, empty where there is none (which S3 tells only to those who may list the bucket)."""
+        with service_errors(f"read s3://{self._bucket}/{key}"):
+            try:
+                return bytes(self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read())
+            except ClientError as error:
+                if error_code(error) == "NoSuchKey":
+                    return b""
+                raise
