@@ -1,0 +1,153 @@
+"""Puts the component together from its settings. Everything that it starts, it stops."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+
+from edge_component import checkpoint, status
+from edge_component.intake import Intake, contents
+from edge_component.legs import Leg, LegLimits
+from edge_component.mqtt import MqttEndpoint
+from edge_component.nucleus import Nucleus
+from edge_component.numbering import Numbering
+from edge_component.settings import STATUS_TOPIC, TELEMETRY_FILTER, EdgeSettings
+from edge_component.spool import Spool
+from edge_component.transports import IpcTransport, MqttTransport
+from edge_component.worker import CHECKPOINT_FILE, Inbox, Worker, now_ms
+from plantwatch.machine import Machines
+from plantwatch.pipeline import Pipeline
+from plantwatch.ports import DeliveryFailed
+
+logger = logging.getLogger(__name__)
+
+PRIMARY = "primary"
+DR = "dr"
+SPOOL_FILE = "spool.db"
+
+
+class EdgeComponent:
+    """One run with one set of settings. `on_failed` is called where it cannot go on."""
+
+    def __init__(self, settings: EdgeSettings, nucleus: Nucleus, *, on_failed: Callable[[], None]) -> None:
+        self._settings = settings
+        self._nucleus = nucleus
+        self._machines = Machines()
+        self._dr = self._dr_transport() if settings.dr_enabled else None
+        self._spool = Spool(
+            settings.state_dir / SPOOL_FILE,
+            legs=[PRIMARY, DR] if self._dr else [PRIMARY],
+            bytes_max=settings.spool_bytes_max,
+            rejected_rows_max=settings.rejected_rows_max,
+            contents=lambda payload: contents(payload, tenant=settings.tenant, gateway=settings.gateway, at=now_ms()),
+        )
+        self._numbering = Numbering(self._spool.taken())
+        self._intake = Intake(
+            Pipeline(self._machines, tenant=settings.tenant),
+            self._numbering,
+            gateway=settings.gateway,
+            epoch=self._spool.epoch,
+            batch_bytes_max=settings.batch_bytes_max,
+        )
+        self._inbox = Inbox(settings.inbox_messages_max, now_ms)
+        self._legs = {leg.leg: leg for leg in self._make_legs()}
+        self._reported: dict[str, int] = {}
+        self._worker = Worker(
+            settings,
+            self._inbox,
+            self._intake,
+            self._spool,
+            self._machines,
+            publish_local=self._publish_local,
+            on_committed=self._wake_legs,
+            report=self._report,
+            on_failed=on_failed,
+        )
+
+    def start(self) -> None:
+        warm = checkpoint.restore(self._settings.state_dir / CHECKPOINT_FILE, self._machines)
+        logger.info(
+            "epoch %d, bundle %s, %d machines known, %s start",
+            self._spool.epoch, self._machines.bundle, len(self._machines), "warm" if warm else "cold",
+        )  # fmt: skip
+        if self._dr:
+            self._dr.start()
+        for leg in self._legs.values():
+            leg.start()
+        self._worker.start()
+        self._nucleus.subscribe(TELEMETRY_FILTER, self._inbox.put)
+        self._nucleus.report_running()
+
+    def stop(self) -> None:
+        """What was taken is on disk when this returns; what the legs had no time to send waits for the next start."""
+        self._worker.stop()
+        for leg in self._legs.values():
+            leg.stop()
+        for leg in self._legs.values():
+            leg.join()
+        if self._dr:
+            self._dr.stop()
+        self._spool.close()
+
+    def _dr_transport(self) -> MqttTransport:
+        settings = self._settings
+        endpoint = MqttEndpoint(
+            settings.dr_host,
+            settings.dr_port,
+            settings.dr_client_id or settings.gateway,
+            settings.dr_certificate_path,
+            settings.dr_key_path,
+            settings.dr_ca_path,
+        )
+        return MqttTransport(
+            endpoint,
+            tenant=settings.tenant,
+            thing=settings.gateway,
+            ack_timeout_s=settings.publish_timeout_s,
+            backoff_s=(settings.backoff_s_min, settings.backoff_s_max),
+            on_connection=lambda _: self._legs[DR].wake(),
+        )
+
+    def _make_legs(self) -> list[Leg]:
+        settings = self._settings
+        limits = partial(
+            LegLimits,
+            publish_timeout_s=settings.publish_timeout_s,
+            backoff_s=(settings.backoff_s_min, settings.backoff_s_max),
+        )
+        ipc = IpcTransport(self._nucleus, tenant=settings.tenant, gateway=settings.gateway)
+        legs = [Leg(PRIMARY, self._spool, ipc, limits(in_flight_bytes_max=settings.primary_in_flight_bytes_max))]
+        if self._dr:
+            legs.append(Leg(DR, self._spool, self._dr, limits(in_flight_bytes_max=settings.dr_in_flight_bytes_max)))
+        return legs
+
+    def _wake_legs(self) -> None:
+        for leg in self._legs.values():
+            leg.wake()
+
+    def _publish_local(self, topic: str, payload: bytes) -> None:
+        self._nucleus.publish_local(topic, payload, partial(_log_failure, topic))
+
+    def _report(self) -> None:
+        moved = {device: last for device, last in self._numbering.devices.items() if self._reported.get(device) != last}
+        self._reported.update(moved)
+        report = status.Status(
+            gateway=self._settings.gateway,
+            epoch=self._spool.epoch,
+            bundle=self._machines.bundle,
+            at=now_ms(),
+            counts=self._intake.counts,
+            inbox_refused=self._inbox.refused,
+            rejected=self._spool.rejected(),
+            dropped=self._spool.dropped(),
+            legs={name: leg.health() for name, leg in self._legs.items()},
+            devices=moved,
+        )
+        for message in status.encode(report):
+            self._publish_local(STATUS_TOPIC, message)
+
+
+def _log_failure(topic: str, error: DeliveryFailed | None) -> None:
+    if error is not None:
+        logger.warning("%s: %s", topic, error)

@@ -1,0 +1,235 @@
+"""What the edge tests need of the world: emulated regions that keep what gateways publish, and a running nucleus."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import boto3
+from botocore.config import Config
+
+from edge_component.mqtt import MqttEndpoint
+from edge_component.nucleus import NucleusAddress
+from edge_component.spool import Range, dropped_ledger, sent_ledger
+from localcloud.processes import ProcessSpec, ProcessTable, wait_until
+from localcloud.region import HOST, REPOSITORY, Region, emulator_spec, endpoint_url, fetch_ca, wait_ready
+from localcloud.simulator.local_source import ACCESS_CONTROL
+from plantwatch import envelope
+from plantwatch.record import RULE_SQL, Record, decode_record
+from plantwatch.scoring import ScoredReading
+from plantwatch.telemetry import parse_topic
+
+TENANT: Final = "acme"
+GATEWAY: Final = "gateway-1"
+COMPONENT: Final = "com.plantwatch.EdgeScorer"
+RECIPE: Final = REPOSITORY / "recipes" / f"{COMPONENT}-1.0.0.json"
+SOURCE_TOKEN: Final = "token-of-the-simulator"
+STREAM: Final = "anomaly-stream-acme"
+_ACCOUNT: Final = "000000000000"
+
+
+@dataclass
+class Certificate:
+    """A device certificate, registered in every region of the test under the same key."""
+
+    certificate: Path
+    key: Path
+    pem: str = field(repr=False, default="")
+
+
+class EdgeRegion:
+    """One emulated region with a stream behind the telemetry rule, so that an acknowledged message can be read."""
+
+    def __init__(self, region: Region, root: Path, table: ProcessTable) -> None:
+        self.region = region
+        self._root = root
+        self._table = table
+        self._spec = emulator_spec(region, root)
+
+    def start(self) -> None:
+        self._table.start(self._spec)
+        wait_ready(self.region, table=self._table)
+
+    def stop(self) -> None:
+        """A clean stop: the region keeps its state, and is gone until `start`."""
+        self._table.stop(self._spec.name)
+
+    def client(self, service: str) -> Any:
+        return boto3.client(
+            service,
+            endpoint_url=endpoint_url(self.region),
+            region_name=self.region.name,
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+            config=Config(retries={"max_attempts": 1}, inject_host_prefix=False),
+        )
+
+    def provision(self) -> None:
+        """Stream, role and rule, as the deployment makes them."""
+        self._create_role()
+        self.client("kinesis").create_stream(StreamName=STREAM, ShardCount=1)
+        action = {
+            "kinesis": {
+                "streamName": STREAM,
+                "partitionKey": "${topic(4)}",
+                "roleArn": f"arn:aws:iam::{_ACCOUNT}:role/rule",
+            }
+        }
+        sql = RULE_SQL + f" FROM 'tenants/{TENANT}/devices/+/telemetry'"
+        self.client("iot").create_topic_rule(
+            ruleName="telemetry_to_kinesis",
+            topicRulePayload={"sql": sql, "actions": [action], "awsIotSqlVersion": "2016-03-23"},
+        )
+
+    def _create_role(self) -> None:
+        iam = self.client("iam")
+        trust = {"Effect": "Allow", "Principal": {"Service": "iot.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        put = {"Effect": "Allow", "Action": "kinesis:PutRecord", "Resource": "*"}
+        iam.create_role(RoleName="rule", AssumeRolePolicyDocument=_policy_document(trust))
+        iam.put_role_policy(RoleName="rule", PolicyName="put", PolicyDocument=_policy_document(put))
+
+    def register(self, thing: str, certificate: Certificate) -> None:
+        """Let `thing` connect and publish its own telemetry with this certificate (made here if it is new)."""
+        iot = self.client("iot")
+        if certificate.pem:
+            made = iot.register_certificate_without_ca(certificatePem=certificate.pem, status="ACTIVE")
+        else:
+            made = iot.create_keys_and_certificate(setAsActive=True)
+            certificate.pem = made["certificatePem"]
+            certificate.certificate.write_text(certificate.pem)
+            certificate.key.write_text(made["keyPair"]["PrivateKey"])
+        iot.create_thing(thingName=thing)
+        iot.create_policy(policyName=f"device-{thing}", policyDocument=self._policy())
+        iot.attach_policy(policyName=f"device-{thing}", target=made["certificateArn"])
+        iot.attach_thing_principal(thingName=thing, principal=made["certificateArn"])
+
+    def endpoint(self, thing: str, certificate: Certificate) -> MqttEndpoint:
+        ca = self._root / f"ca-{self.region.role}.pem"
+        ca.write_bytes(fetch_ca(self.region))
+        return MqttEndpoint(
+            HOST, self.region.mqtt_port, thing, str(certificate.certificate), str(certificate.key), str(ca)
+        )
+
+    def records(self) -> list[Record]:
+        """Everything in the stream."""
+        kinesis = self.client("kinesis")
+        (shard,) = kinesis.list_shards(StreamName=STREAM)["Shards"]
+        iterator = kinesis.get_shard_iterator(
+            StreamName=STREAM, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+        )["ShardIterator"]
+        records: list[Record] = []
+        while page := (answer := kinesis.get_records(ShardIterator=iterator, Limit=1000))["Records"]:
+            records += [decode_record(item["Data"]) for item in page]
+            iterator = answer["NextShardIterator"]
+        return records
+
+    def scored(self) -> list[ScoredReading]:
+        """Every reading that gateways published here, repeats included."""
+        readings: list[ScoredReading] = []
+        for record in self.records():
+            if envelope.is_batch(record.payload):
+                batch = envelope.decode(record.payload, parse_topic(record.topic), received_at=record.received_at)
+                assert not batch.rejected
+                readings += batch.scored
+        return readings
+
+    def keys(self) -> dict[tuple[str, str], float]:
+        """(device, idempotency key) -> the value of signal `n`: what the cloud stores once."""
+        return {(item.reading.device, item.reading.key): item.reading.signals.get("n", 0.0) for item in self.scored()}
+
+    def _policy(self) -> str:
+        own = "${iot:Connection.Thing.ThingName}"
+        arn = f"arn:aws:iot:{self.region.name}:{_ACCOUNT}"
+        topic = f"{arn}:topic/tenants/{TENANT}/devices/{own}/telemetry"
+        return _policy_document(
+            {"Effect": "Allow", "Action": "iot:Connect", "Resource": f"{arn}:client/{own}"},
+            {"Effect": "Allow", "Action": "iot:Publish", "Resource": topic},
+        )
+
+
+class RunningNucleus:
+    """The stand-in with the edge component, as processes of their own."""
+
+    def __init__(self, config: Mapping[str, Any], root: Path, table: ProcessTable) -> None:
+        self.root = root
+        self.address = NucleusAddress(str(config["socket"]), SOURCE_TOKEN)
+        self._table = table
+        path = root / "nucleus.json"
+        path.write_text(json.dumps(config))
+        self._spec = ProcessSpec(
+            "nucleus", (sys.executable, "-m", "localcloud.nucleus", "--config", str(path)), cwd=REPOSITORY
+        )
+
+    @property
+    def spool(self) -> Path:
+        return self.root / "work" / COMPONENT / "state" / "spool.db"
+
+    def start(self) -> None:
+        self._table.start(self._spec)
+        eventually(lambda: self.component_pid() > 0, "the component is launched")
+
+    def stop(self) -> None:
+        self._table.stop("nucleus")
+
+    def component_pid(self) -> int:
+        path = self.root / "pids.json"
+        return int(json.loads(path.read_text()).get(COMPONENT, 0)) if path.exists() else 0
+
+    def log(self) -> str:
+        return (self._table.log_dir / "nucleus.log").read_text()
+
+    def sent(self) -> list[Range]:
+        return sent_ledger(self.spool)
+
+    def dropped(self, leg: str) -> list[Range]:
+        return dropped_ledger(self.spool, leg)
+
+
+@contextmanager
+def short_folder() -> Iterator[Path]:
+    """A folder whose path leaves room for a socket's name (107 characters in all)."""
+    with TemporaryDirectory(prefix="pw-", dir="/tmp") as folder:
+        yield Path(folder)
+
+
+def nucleus_config(
+    root: Path,
+    primary: MqttEndpoint,
+    dr: MqttEndpoint | None,
+    **configuration: Any,
+) -> dict[str, Any]:
+    """The stand-in's configuration, with one edge component that hurries."""
+    update: dict[str, Any] = {"tenant": TENANT, "linger_s": 0.1, "backoff_s_min": 0.1, "backoff_s_max": 1.0}
+    if dr:
+        update |= {
+            "dr_enabled": True, "dr_host": dr.host, "dr_port": dr.port, "dr_ca_path": dr.ca_path,
+            "dr_certificate_path": dr.certificate_path, "dr_key_path": dr.key_path,
+        }  # fmt: skip
+    return {
+        "thing": GATEWAY,
+        "region": "us-east-1",
+        "root": str(root),
+        "socket": str(root / "ipc.sock"),
+        "uplink": {name: getattr(primary, name) for name in primary.__dataclass_fields__},
+        "components": [{"recipe": str(RECIPE), "configuration": {**update, **configuration}}],
+        "visitors": [{"name": "simulator", "token": SOURCE_TOKEN, "access_control": ACCESS_CONTROL}],
+    }
+
+
+def eventually(condition: Callable[[], bool], what: str, timeout_s: float = 20.0) -> None:
+    wait_until(condition, timeout_s, what)
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _policy_document(*statements: Mapping[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": statements})
