@@ -59,6 +59,13 @@ class Receiver(ThreadingHTTPServer):
         super().__init__((HOST, port), _Handler)
         self.inbox = inbox
 
+    def accept(self, body: bytes, headers: dict[str, str], received_at: int) -> HTTPStatus:
+        """One request of SNS: the answer 200 says that we have it."""
+        if headers.get("x-amz-sns-message-type") == "SubscriptionConfirmation":
+            return confirm(body)
+        self.inbox.append(notification(body, headers, received_at))
+        return HTTPStatus.OK
+
 
 class _Handler(BaseHTTPRequestHandler):
     server: Receiver
@@ -70,13 +77,8 @@ class _Handler(BaseHTTPRequestHandler):
         if length > BODY_BYTES_MAX:
             self._answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
             return
-        body = self.rfile.read(length)
-        if self.headers.get("x-amz-sns-message-type") == "SubscriptionConfirmation":
-            self._answer(confirm(body))
-            return
         headers = {name.lower(): value for name, value in self.headers.items()}
-        self.server.inbox.append(notification(body, headers, received_at))
-        self._answer(HTTPStatus.OK)
+        self._answer(self.server.accept(self.rfile.read(length), headers, received_at))
 
     def do_GET(self) -> None:
         if self.path != "/alerts":
