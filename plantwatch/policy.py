@@ -2,12 +2,13 @@
 
 Evidence is a CUSUM of surprise (Page, Biometrika 1954): every reading adds its surprise less an allowance, and the sum
 never falls below 0. The limits follow from the false alarms that one is willing to take. Surprise is -log10 of a tail
-probability, so in ordinary running P(surprise >= s) <= 10^-s. For independent readings and an allowance of 1, the
-largest a with E[10^(a (surprise - 1))] <= 1, that is 1 / (1 - a) <= 10^a, is 0.86; by Wald's inequality evidence then
-climbs from 0 to a limit h with a chance below 10^(-0.86 h), and false alarms are at least 10^(0.86 h) readings apart
+probability, so in ordinary running P(surprise >= s) <= 10^-s. For independent readings and an allowance of 2, the
+largest a with E[10^(a (surprise - 2))] <= 1, that is 1 / (1 - a) <= 100^a, is 0.98; by Wald's inequality evidence then
+climbs from 0 to a limit h with a chance below 10^(-0.98 h), and false alarms are at least 10^(0.98 h) readings apart
 on average (Lorden 1971; Siegmund, Sequential Analysis, 1985). Real readings are not independent: an ordinary excursion
-is strange for many readings in a row. A limit of 30, absurd for independent readings, pays for that; what remains is
-measured (see the notes in `tests/unit/test_demo_faults.py`).
+is strange for hundreds of readings in a row. That is what the allowance is for: only readings of a kind that is met
+less than once in a hundred count at all; and a limit of 40, absurd for independent readings, asks that they last. What
+remains of false alarms is measured, by simulation and on recorded series, rather than derived.
 
     stage      evidence reaches the limit   evidence is 0        evidence is 0 for clear_after_s
     WATCHING   OPEN, "opened"               WATCHING             WATCHING
@@ -28,13 +29,13 @@ from plantwatch.telemetry import EpochMs
 class AlertPolicy:
     """When an incident opens and clears. Surprise and evidence are in powers of ten (see `detectors.base`)."""
 
-    allowance: float = 1.0
-    """What every reading must exceed to add evidence: the strangest tenth of ordinary readings."""
-    reading_max: float = 4.0
-    """The most that one reading adds (before the allowance): a single glitch is no incident, however absurd."""
-    open_at: float = 30.0
-    """Evidence that opens an incident: 10 readings of the strangest kind."""
-    evidence_max: float = 45.0
+    allowance: float = 2.0
+    """What every reading must exceed to add evidence: the strangest hundredth of ordinary readings."""
+    reading_max: float = 6.0
+    """The most that one reading counts (before the allowance): a single glitch is no incident, however absurd."""
+    open_at: float = 40.0
+    """Evidence that opens an incident: 10 readings of the strangest kind, 2 s at 5 readings/s."""
+    evidence_max: float = 60.0
     """Where evidence stops growing, so that the calm after a long incident is not spent on paying it back."""
     clear_after_s: float = 60.0
     """How long evidence must stay at 0 before an open incident clears: a fault that comes and goes is one alert."""

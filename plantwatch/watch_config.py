@@ -16,7 +16,7 @@ from plantwatch.quality import QualityLimits
 
 # A sensor's fault is a fact, not a chance: what matters is how many readings say so (see FAULT_SURPRISE in `machine`).
 SENSOR_POLICY: Final = AlertPolicy(
-    reading_max=SURPRISE_MAX, open_at=11.0, evidence_max=11.0, medium_at=6.0, high_at=math.inf
+    reading_max=SURPRISE_MAX, open_at=9.0, evidence_max=10.0, medium_at=6.0, high_at=math.inf
 )
 
 
