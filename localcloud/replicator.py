@@ -97,6 +97,7 @@ class Direction:
     target: Peer
     counts: Counts = field(default_factory=Counts)
     _cursors: dict[str, int] = field(default_factory=dict)
+    _compared: set[str] = field(default_factory=set)
     _epochs: tuple[str, str] = ("", "")
 
     @property
@@ -132,18 +133,24 @@ class Direction:
         return True
 
     def _carry_over(self, table: str, changes: list[Json]) -> None:
-        # What the target wrote itself came from there: no echo.
-        foreign = [change for change in changes if change["region"] != self.target.region]
-        if foreign:
-            applied = self.target.call("tables/apply", table=table, changes=foreign)["applied"]
+        # No echo: the target knows what it wrote itself, unless it was killed and has forgotten the last of it.
+        if table in self._compared:
+            sent = [change for change in changes if change["region"] != self.target.region]
+        else:
+            sent = changes
+        if sent:
+            applied = self.target.call("tables/apply", table=table, changes=sent)["applied"]
             self.counts.items += len(applied)
             now = time.time() * 1000
             self.counts.lags_ms.extend(int(now - written_at) for written_at in applied)
         self._cursors[table] = changes[-1]["sequence"]
+        if len(changes) < CHANGES_PER_STEP:
+            self._compared.add(table)
 
     def _compare_all_after_restart(self) -> None:
         if self._restarted():
             self._cursors.clear()
+            self._compared.clear()
             self._epochs = (self.source.epoch, self.target.epoch)
 
     def _restarted(self) -> bool:
