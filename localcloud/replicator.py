@@ -33,8 +33,11 @@ Json = dict[str, Any]
 # Of one table in one step: about 500 kB of the project's items.
 CHANGES_PER_STEP: Final = 500
 OBJECTS_PER_STEP: Final = 200
-# A step waits this long for a change; it bounds how late a new table or a restart is noticed, not how late a change is.
+# A step waits this long for a change; it bounds how late a restart is noticed, not how late a change is.
 CHANGES_WAIT_S: Final = 1.0
+# Under load the next step collects what comes in this time: 20 steps a second at most.
+CHANGES_EVERY_S: Final = 0.05
+TABLES_EVERY_S: Final = 1.0
 # S3 promises minutes; this keeps an idle laptop quiet.
 OBJECTS_EVERY_S: Final = 2.0
 BACK_OFF_S: Final = (0.2, 0.5, 1.0, 2.0)
@@ -98,7 +101,9 @@ class Direction:
     counts: Counts = field(default_factory=Counts)
     _cursors: dict[str, int] = field(default_factory=dict)
     _compared: set[str] = field(default_factory=set)
-    _epochs: tuple[str, str] = ("", "")
+    _joined: list[str] = field(default_factory=list)
+    _epochs: tuple[str, str] = ("none", "none")
+    _look_again_at: float = 0.0
 
     @property
     def name(self) -> str:
@@ -106,16 +111,27 @@ class Direction:
 
     def tables_step(self) -> None:
         """Join tables that ask for it, then carry over what was written since the last step."""
-        there = self.target.call("tables/list")
-        here = self.source.call("tables/list")["tables"]
-        self._compare_all_after_restart()
-        both = [name for name, table in here.items() if self._is_joined(name, table, there)]
-        cursors = {name: self._cursors.get(name, 0) for name in both}
+        if self._restarted() or time.monotonic() >= self._look_again_at:
+            self._look_for_tables()
+        cursors = {name: self._cursors.get(name, 0) for name in self._joined}
         answer = self.source.call("tables/changes", cursors=cursors, limit=CHANGES_PER_STEP, wait_s=CHANGES_WAIT_S)
         if self._restarted():
             return
+        if not answer["changes"]:
+            # Nothing to do, or woken because a table wants a replica.
+            self._look_again_at = 0.0
         for table, changes in answer["changes"].items():
             self._carry_over(table, changes)
+
+    def _look_for_tables(self) -> None:
+        there = self.target.call("tables/list")
+        here = self.source.call("tables/list")["tables"]
+        if self._restarted():
+            self._cursors.clear()
+            self._compared.clear()
+            self._epochs = (self.source.epoch, self.target.epoch)
+        self._joined = [name for name, table in here.items() if self._is_joined(name, table, there)]
+        self._look_again_at = time.monotonic() + TABLES_EVERY_S
 
     def _is_joined(self, name: str, table: Json, there: Json) -> bool:
         """Whether both regions have the table now; the target is made to have it, unless it has ended that itself."""
@@ -143,17 +159,14 @@ class Direction:
             self.counts.items += len(applied)
             now = time.time() * 1000
             self.counts.lags_ms.extend(int(now - written_at) for written_at in applied)
+        if self._restarted():
+            return
         self._cursors[table] = changes[-1]["sequence"]
         if len(changes) < CHANGES_PER_STEP:
             self._compared.add(table)
 
-    def _compare_all_after_restart(self) -> None:
-        if self._restarted():
-            self._cursors.clear()
-            self._compared.clear()
-            self._epochs = (self.source.epoch, self.target.epoch)
-
     def _restarted(self) -> bool:
+        """Whether one of the two has another epoch than when all was compared."""
         return self._epochs != (self.source.epoch, self.target.epoch)
 
     def objects_step(self) -> None:
@@ -198,7 +211,7 @@ class Replicator:
             objects.counts = tables.counts
         self._stopping = threading.Event()
         self._threads = [
-            *(self._thread(each, each.tables_step, 0.0) for each in self._tables),
+            *(self._thread(each, each.tables_step, CHANGES_EVERY_S) for each in self._tables),
             *(self._thread(each, each.objects_step, OBJECTS_EVERY_S) for each in self._objects),
         ]
 
