@@ -41,7 +41,10 @@ _SHARE_MIN: Final = 0.02
 
 
 class _Signal:
-    """One sensor of one machine: its checks, its process detector, and its part in the present evidence."""
+    """One sensor of one machine: its checks, its process detector, and its part in the present evidence.
+
+    That part is 0 whenever the machine is being watched without evidence.
+    """
 
     __slots__ = ("name", "quality", "detector", "check", "step", "evidence")
 
@@ -134,8 +137,10 @@ class Machine:
         self, reading: Reading, found: list[tuple[float, _Signal]], surprise: float
     ) -> tuple[Transition, ...]:
         policy, before = self._config.process_policy, self._process
+        looks = math.log10(len(reading.signals) or 1)
         for part, signal in found:
-            signal.evidence += min(part, policy.reading_max)
+            # What this signal alone would have added to the machine's evidence.
+            signal.evidence += max(0.0, min(part - looks, policy.reading_max) - policy.allowance)
             if part >= _NEWS:
                 signal.quality.is_news()
         state, phase = decide(policy, before, surprise, reading.observed_at)
@@ -175,7 +180,8 @@ class Machine:
         total = sum(signal.evidence for signal in self.signals.values())
         parts = [signal for signal in self.signals.values() if signal.evidence >= _SHARE_MIN * total]
         parts.sort(key=lambda signal: (-signal.evidence, signal.name))
-        total = sum(signal.evidence for signal in parts)
+        # Nothing is left to divide only where the signals that carried the evidence had to make room for others.
+        total = sum(signal.evidence for signal in parts) or 1.0
         return tuple(
             Cause(
                 signal.name,

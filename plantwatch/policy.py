@@ -39,10 +39,10 @@ class AlertPolicy:
     """Where evidence stops growing, so that the calm after a long incident is not spent on paying it back."""
     clear_after_s: float = 60.0
     """How long evidence must stay at 0 before an open incident clears: a fault that comes and goes is one alert."""
-    medium_at: float = 6.0
-    """Largest surprise since the incident began that makes it worth a look today: once in a million readings."""
-    high_at: float = 9.0
-    """The same for a look now: once in a billion readings."""
+    medium_at: float = 4.0
+    """Largest surprise since the incident began that makes it worth a look today: once in ten thousand readings."""
+    high_at: float = 8.0
+    """The same for a look now: once in a hundred million readings."""
 
     def __post_init__(self) -> None:
         problems = []

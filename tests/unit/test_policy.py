@@ -142,7 +142,7 @@ def test_false_alarms_of_independent_readings_are_as_rare_as_the_bound_says() ->
 
 
 @pytest.mark.parametrize(
-    ("peak", "expected"), [(3.0, Severity.LOW), (6.0, Severity.MEDIUM), (8.9, Severity.MEDIUM), (9.0, Severity.HIGH)]
+    ("peak", "expected"), [(3.9, Severity.LOW), (4.0, Severity.MEDIUM), (7.9, Severity.MEDIUM), (8.0, Severity.HIGH)]
 )
 def test_severity_follows_the_strangest_reading(peak: float, expected: Severity) -> None:
     assert severity(POLICY, AlertState(evidence=45.0, peak=peak, is_open=True)) is expected
