@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
+from typing import Final
 
 from edge_component import checkpoint, status
 from edge_component.intake import Intake, contents
@@ -14,6 +15,7 @@ from edge_component.nucleus import Nucleus
 from edge_component.numbering import Numbering
 from edge_component.settings import STATUS_TOPIC, TELEMETRY_FILTER, EdgeSettings
 from edge_component.spool import Spool
+from edge_component.state_lock import StateLock
 from edge_component.transports import IpcTransport, MqttTransport
 from edge_component.worker import CHECKPOINT_FILE, Inbox, Worker, now_ms
 from plantwatch.machine import Machines
@@ -22,9 +24,11 @@ from plantwatch.ports import DeliveryFailed
 
 logger = logging.getLogger(__name__)
 
-PRIMARY = "primary"
-DR = "dr"
-SPOOL_FILE = "spool.db"
+PRIMARY: Final = "primary"
+DR: Final = "dr"
+SPOOL_FILE: Final = "spool.db"
+# Longer than a predecessor tries to reach its lost nucleus.
+_LOCK_TIMEOUT_S: Final = 30.0
 
 
 class EdgeComponent:
@@ -34,6 +38,7 @@ class EdgeComponent:
         self._settings = settings
         self._nucleus = nucleus
         self._machines = Machines()
+        self._lock = StateLock(settings.state_dir, _LOCK_TIMEOUT_S)
         self._dr = self._dr_transport() if settings.dr_enabled else None
         self._spool = Spool(
             settings.state_dir / SPOOL_FILE,
@@ -50,7 +55,7 @@ class EdgeComponent:
             epoch=self._spool.epoch,
             batch_bytes_max=settings.batch_bytes_max,
         )
-        self._inbox = Inbox(settings.inbox_messages_max, now_ms)
+        self._inbox = Inbox(settings.inbox_bytes_max, now_ms)
         self._legs = {leg.leg: leg for leg in self._make_legs()}
         self._reported: dict[str, int] = {}
         self._worker = Worker(
@@ -89,6 +94,7 @@ class EdgeComponent:
         if self._dr:
             self._dr.stop()
         self._spool.close()
+        self._lock.release()
 
     def _dr_transport(self) -> MqttTransport:
         settings = self._settings

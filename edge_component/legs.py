@@ -189,17 +189,22 @@ class Leg(threading.Thread):
         """Wait for something to happen; what happened, and what should have."""
         happened = []
         with suppress(queue.Empty):  # idle: only look for what is overdue
-            happened.append(self._inbox.get(timeout=_IDLE_S))
+            happened.append(self._inbox.get(timeout=self._patience(time.monotonic())))
         while not self._inbox.empty():
             happened.append(self._inbox.get())
         return [result for result in happened if result] + self._overdue(time.monotonic())
+
+    def _patience(self, now: float) -> float:
+        """Seconds until the oldest attempt is overdue."""
+        oldest = next(iter(self._attempts.values()), None)
+        return _IDLE_S if oldest is None else min(_IDLE_S, max(0.0, oldest.overdue_at - now))
 
     def _overdue(self, now: float) -> list[_Result]:
         late = DeliveryFailed(f"no answer within {self._limits.publish_timeout_s} s")
         return [
             _Result(row_id, attempt.number, late)
             for row_id, attempt in self._attempts.items()
-            if attempt.overdue_at < now
+            if attempt.overdue_at <= now
         ]
 
     def _settle(self, result: _Result) -> bool:

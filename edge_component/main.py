@@ -96,7 +96,7 @@ def _reconnect(address: NucleusAddress, events: Events) -> Nucleus:
             return _connect(address, events)
         except NucleusUnavailable as error:
             logger.warning("nucleus: %s", error)
-    raise NucleusUnavailable("gone; exiting, so that it launches this component again")
+    raise NucleusUnavailable("the nucleus is gone")
 
 
 def _wanted(nucleus: Nucleus, thing: str, current: EdgeSettings) -> EdgeSettings:

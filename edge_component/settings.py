@@ -35,10 +35,11 @@ class EdgeSettings:
     # How long a reading may wait for company. IoT Core meters in steps of 5 kB: at 50 readings/s a second fills one.
     linger_s: float = 1.0
     batch_bytes_max: int = 5_000
-    # One commit (fsync) for at most so many readings, or the last ones wait for their acknowledgement too long.
-    commit_readings_max: int = 1_000
-    # Messages of up to 7 kB: 3.5 MB. Beyond, a message is refused, and its source sends it again.
-    inbox_messages_max: int = 500
+    # Readings per commit (fsync): the fewest when there is time, the most under load, where they cost less together.
+    commit_readings_min: int = 1_000
+    commit_readings_max: int = 5_000
+    # 20,000 readings. Beyond, a message is refused, and its source sends it again.
+    inbox_bytes_max: int = 4_000_000
     # A day without uplink at 100 readings/s of about 50 B each, compressed.
     spool_bytes_max: int = 500_000_000
     rejected_rows_max: int = 10_000

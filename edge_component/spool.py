@@ -147,7 +147,7 @@ class Spool:
             self._keep_cursors()
         with self._lock:
             self._count(addition.messages)
-        if self._bytes > self._bytes_max:
+        if self._is_above(1.0):
             self._make_room()
 
     def keep_cursors(self) -> None:
@@ -260,9 +260,13 @@ class Spool:
         """Drop the oldest messages without alerts, then the oldest with; never one that a leg is just sending."""
         with self._lock, self._transaction():
             for has_alerts in (False, True):
-                while self._bytes > self._bytes_max * _DROP_TO and (rows := self._droppable(has_alerts=has_alerts)):
+                while self._is_above(_DROP_TO) and (rows := self._droppable(has_alerts=has_alerts)):
                     for row in rows:
-                        self._drop(row)
+                        if self._is_above(_DROP_TO):
+                            self._drop(row)
+
+    def _is_above(self, part: float) -> bool:
+        return self._bytes > self._bytes_max * part
 
     def _droppable(self, *, has_alerts: bool) -> list[Row]:
         in_flight = " ".join("AND NOT (id > ? AND id <= ?)" for _ in self._cursors)

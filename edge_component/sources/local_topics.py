@@ -28,6 +28,14 @@ SOURCE_KEY: Final = "source"
 SEQUENCE_KEY: Final = "seq"
 
 
+class LocalMessage(NamedTuple):
+    """One message of a local topic, and when it arrived."""
+
+    topic: str
+    payload: Payload
+    received_at: EpochMs
+
+
 class LocalReading(NamedTuple):
     """One object of a message: a reading or its refusal. `source` is empty where the sender does not number."""
 
@@ -37,17 +45,17 @@ class LocalReading(NamedTuple):
     sequence: int = 0
 
 
-def read(topic: str, payload: Payload, *, tenant: str, received_at: EpochMs) -> Iterator[LocalReading]:
+def read(message: LocalMessage, tenant: str) -> Iterator[LocalReading]:
     """The readings of one local message; a bad one leaves its neighbours unharmed."""
-    device = topic.rpartition("/")[2]
+    device = message.topic.rpartition("/")[2]
     try:
         publisher = Source(tenant, checked_name(device))
-        objects = _objects(payload)
+        objects = _objects(message.payload)
     except InvalidReading as error:
-        yield LocalReading(_rejection(error, topic, payload, received_at), device)
+        yield LocalReading(_rejection(error, message, message.payload), device)
         return
     for fields in objects:
-        yield _read_one(fields, publisher, topic, received_at)
+        yield _read_one(fields, publisher, message)
 
 
 def _objects(payload: Payload) -> list[Any]:
@@ -77,7 +85,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any] | _RepeatedKey:
 _DECODER: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=float)
 
 
-def _read_one(fields: Any, publisher: Source, topic: str, received_at: EpochMs) -> LocalReading:
+def _read_one(fields: Any, publisher: Source, message: LocalMessage) -> LocalReading:
     source, sequence = "", 0
     try:
         if type(fields) is _RepeatedKey:
@@ -86,13 +94,13 @@ def _read_one(fields: Any, publisher: Source, topic: str, received_at: EpochMs) 
             raise InvalidReading(RejectionReason.NOT_AN_OBJECT, type(fields).__name__)
         if type(fields.get(SEQUENCE_KEY)) is int and type(fields.get(SOURCE_KEY)) is str:
             source, sequence = fields.pop(SOURCE_KEY), fields.pop(SEQUENCE_KEY)
-        reading = reading_from_fields(fields, publisher, received_at=received_at)
+        reading = reading_from_fields(fields, publisher, received_at=message.received_at)
         return LocalReading(reading, publisher.device, source, sequence)
     except InvalidReading as error:
-        refused = _rejection(error, topic, fields, received_at)
+        refused = _rejection(error, message, fields)
         return LocalReading(refused, publisher.device, source, sequence)
 
 
-def _rejection(error: InvalidReading, topic: str, payload: Any, received_at: EpochMs) -> Rejection:
+def _rejection(error: InvalidReading, message: LocalMessage, payload: Any) -> Rejection:
     data = payload if isinstance(payload, bytes) else json.dumps(payload, default=lambda _: None).encode()
-    return Rejection(error.reason, error.detail, topic, received_at, data)
+    return Rejection(error.reason, error.detail, message.topic, message.received_at, data)

@@ -1,0 +1,121 @@
+"""The small parts: numbering, inbox, checkpoint, status, lock."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from edge_component import checkpoint, status
+from edge_component.intake import Count
+from edge_component.legs import Health
+from edge_component.numbering import Numbering, Taking
+from edge_component.state_lock import StateInUse, StateLock
+from edge_component.worker import Inbox, Timer
+from plantwatch.machine import Machines
+from plantwatch.telemetry import Reading
+
+AT = 1_732_341_600_000
+
+
+def test_numbers_are_contiguous_per_device() -> None:
+    numbering = Numbering({})
+    assert [numbering.next_sequence(device) for device in "aabab"] == [1, 2, 1, 3, 2]
+    assert numbering.devices == {"a": 3, "b": 2}
+
+
+def test_a_source_is_known_by_name_and_device() -> None:
+    numbering = Numbering({("driver", "a"): 7})
+    assert numbering.take("driver", "a", 7) is Taking.REPEATED
+    assert numbering.take("driver", "a", 9) is Taking.TOO_EARLY
+    assert numbering.take("driver", "a", 8) is Taking.NEXT
+    assert numbering.take("driver", "b", 1) is Taking.NEXT
+    assert numbering.take("driver-2", "a", 1) is Taking.NEXT
+    assert numbering.last_taken("driver", "a") == 8
+
+
+def test_a_full_inbox_refuses_and_counts_and_never_blocks() -> None:
+    inbox = Inbox(bytes_max=10, now=lambda: AT)
+    for payload in (b"12345", b"67890", b"x"):
+        inbox.put("topic", payload)
+    assert inbox.refused == 1
+    assert [message.payload for message in inbox.drain(0.0)] == [b"12345", b"67890"]
+    assert inbox.is_empty
+    inbox.put("topic", b"room again")
+    assert inbox.refused == 1
+
+
+def test_draining_takes_a_bounded_part_in_order() -> None:
+    inbox = Inbox(bytes_max=1_000, now=lambda: AT)
+    for index in range(10):
+        inbox.put("topic", b"%04d" % index)
+    taken = [message.payload for message in inbox.drain(0.0, bytes_max=12)]
+    assert taken == [b"0000", b"0001", b"0002"]
+    assert len(inbox.drain(0.0)) == 7
+
+
+def test_a_waiting_inbox_wakes_for_a_message() -> None:
+    inbox = Inbox(bytes_max=1_000, now=lambda: AT)
+    threading.Timer(0.02, inbox.put, ("topic", b"x")).start()
+    assert [message.payload for message in inbox.drain(10.0)] == [b"x"]
+
+
+def test_a_timer_elapses_once_per_interval() -> None:
+    timer = Timer(10.0, now=0.0)
+    assert [timer.elapsed(now) for now in (0.0, 9.0, 10.0, 11.0, 20.0)] == [False, False, True, False, True]
+
+
+def learnt(path: Path) -> Machines:
+    machines = Machines()
+    for index in range(50):
+        at = AT + index * 200
+        machines.watch(Reading("acme", "pump", at, at, {"flow": index % 7 + 0.1}))
+    checkpoint.save(path, machines)
+    return machines
+
+
+def test_a_checkpoint_brings_back_what_was_learnt(tmp_path: Path) -> None:
+    before, after = learnt(tmp_path / "machines"), Machines()
+    assert checkpoint.restore(tmp_path / "machines", after)
+    reading = Reading("acme", "pump", AT + 20_000, AT + 20_000, {"flow": 3.3})
+    assert after.watch(reading) == before.watch(reading)
+    assert after.snapshot() == before.snapshot()
+    assert list(tmp_path.iterdir()) == [tmp_path / "machines"], "nothing half-written stays"
+
+
+def test_a_damaged_or_missing_checkpoint_is_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "machines"
+    machines = Machines()
+    assert not checkpoint.restore(path, machines)
+    learnt(path)
+    path.write_bytes(path.read_bytes()[:-20])
+    assert not checkpoint.restore(path, machines)
+    assert len(machines) == 0
+
+
+def test_the_status_of_many_devices_comes_in_parts_that_the_nucleus_carries() -> None:
+    health = Health(connected=True, queued_rows=1, queued_bytes=2, published=3, failed=4, last_error="x" * 200)
+    whole = status.Status(
+        "gateway-1", 3, "bundle", AT, {Count.ACCEPTED: 5}, 0, {"too_large": 1}, {}, {"primary": health, "dr": health},
+        {f"machine-{'x' * 30}{index:04d}": index for index in range(450)},
+    )  # fmt: skip
+    parts = [json.loads(part) for part in status.encode(whole)]
+    assert max(len(part) for part in status.encode(whole)) < 7_000
+    assert {name: last for part in parts for name, last in part["devices"].items()} == whole.devices
+    assert parts[0]["legs"]["dr"]["published"] == 3
+    assert parts[0]["counts"] == {"accepted": 5}
+
+
+def test_the_status_of_an_idle_gateway_is_told_too() -> None:
+    idle = status.Status("gateway-1", 3, "bundle", AT, {}, 0, {}, {}, {})
+    assert [json.loads(part)["devices"] for part in status.encode(idle)] == [{}]
+
+
+def test_only_one_process_holds_the_state_folder(tmp_path: Path) -> None:
+    first = StateLock(tmp_path / "state", timeout_s=0.0)
+    with pytest.raises(StateInUse):
+        StateLock(tmp_path / "state", timeout_s=0.1)
+    first.release()
+    StateLock(tmp_path / "state", timeout_s=0.0).release()
