@@ -56,8 +56,7 @@ def provision(
         return _ensure_all(inventory.resources(tenant, role, http_subscriber), regions[role], check)
 
     outcomes = [outcome for region in _in_parallel(one_region, RegionRole) for outcome in region]
-    outcomes.append(ensure(inventory.replication(tenant), primary, check=check))
-    outcomes.append(ensure(inventory.replica(tenant), dr, check=check))
+    outcomes += _global_table(tenant, primary, dr, check)
     policy = names(tenant, primary.region).device_policy
     for name, _ in tenant.devices:
         credentials = ThingCredentials(name, policy, credentials_dir, dr, reissue=name in reissue)
@@ -105,6 +104,14 @@ def _regions(tenant: Tenant, targets: Sequence[Target]) -> dict[RegionRole, Clie
             profile = regions[role].target.profile
             raise WrongTarget(f"profile {profile} leads to account {account}, not {tenant.account}")
     return regions
+
+
+def _global_table(tenant: Tenant, primary: Clients, dr: Clients, check: bool) -> tuple[Outcome, Outcome]:
+    """The replica comes with the replication, so its own changes are told against what was there before both."""
+    announced = ensure(inventory.replica(tenant), dr, check=True)
+    replication = ensure(inventory.replication(tenant), primary, check=check)
+    ensure(inventory.replica(tenant), dr, check=check)
+    return replication, announced
 
 
 def _ensure_all(resources: Iterable[Resource], clients: Clients, check: bool) -> list[Outcome]:
