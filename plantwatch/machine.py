@@ -361,7 +361,7 @@ class Machines:
                 tenant, device = state["device"]
                 machine = machines[tenant, device] = Machine(self.config, self.counts)
                 machine.restore(state)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"a machine's state is not as expected: {error!r}") from None
         if len(machines) > self.machines_max:
             raise ValueError(f"the snapshot holds {len(machines)} machines, the limit is {self.machines_max}")

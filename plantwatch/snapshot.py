@@ -19,7 +19,7 @@ _LENGTH: Final = struct.Struct(">I")
 _CHECKSUM_BYTES: Final = 32
 # 256 signals of about 4 KB each, with room for a detector three times as large.
 _MACHINE_BYTES_MAX: Final = 4 * 1024 * 1024
-# Bit arrays of few values compress well at any level; the fastest keeps a checkpoint short.
+# Byte arrays of few values compress well at any level; the fastest keeps a checkpoint short.
 _LEVEL: Final = 1
 
 
@@ -37,24 +37,32 @@ def pack(bundle: str, machines: Iterable[dict[str, Any]]) -> bytes:
 
 
 def unpack(data: bytes, *, bundle: str) -> Iterator[dict[str, Any]]:
-    """The machine states of a snapshot. ValueError says what is wrong with it, before the first is given."""
-    if data[:4] != _MAGIC:
+    """The machine states of a snapshot. ValueError says what is wrong with it."""
+    if data[: len(_MAGIC)] != _MAGIC:
         raise ValueError(f"no snapshot of this version: begins with {data[:4]!r}, not {_MAGIC!r}")
     body = memoryview(data)[:-_CHECKSUM_BYTES]
-    if len(data) < 8 + _CHECKSUM_BYTES or hashlib.sha256(body).digest() != data[-_CHECKSUM_BYTES:]:
+    if hashlib.sha256(body).digest() != data[-_CHECKSUM_BYTES:]:
         raise ValueError("the snapshot is damaged: its checksum does not fit")
-    start = 8 + _LENGTH.unpack_from(body, 4)[0]
-    header = json.loads(bytes(body[8:start]))
-    if header["bundle"] != bundle:
-        raise ValueError(f"the snapshot belongs to bundle {header['bundle']}, this runtime watches with {bundle}")
-    return _frames(body, start)
+    try:
+        header, start = _header(body)
+        if header["bundle"] != bundle:
+            raise ValueError(f"the snapshot belongs to bundle {header['bundle']}, this runtime watches with {bundle}")
+        yield from _frames(body, start)
+    except (struct.error, zlib.error, KeyError) as error:
+        raise ValueError(f"the snapshot is not laid out as expected: {error!r}") from None
+
+
+def _header(body: memoryview) -> tuple[dict[str, Any], int]:
+    begin = len(_MAGIC) + _LENGTH.size
+    end = begin + _LENGTH.unpack_from(body, len(_MAGIC))[0]
+    return json.loads(bytes(body[begin:end])), end
 
 
 def _frames(body: memoryview, start: int) -> Iterator[dict[str, Any]]:
     while start < len(body):
-        end = start + _LENGTH.size + _LENGTH.unpack_from(body, start)[0]
-        yield _decode(body[start + _LENGTH.size : end])
-        start = end
+        begin = start + _LENGTH.size
+        start = begin + _LENGTH.unpack_from(body, start)[0]
+        yield _decode(body[begin:start])
 
 
 def _decode(frame: memoryview) -> dict[str, Any]:

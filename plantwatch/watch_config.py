@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Final
@@ -14,9 +13,10 @@ from plantwatch.detectors.novelty import Novelty, NoveltyParameters
 from plantwatch.policy import AlertPolicy
 from plantwatch.quality import QualityLimits
 
-# A sensor's fault is a fact, not a chance: what matters is how many readings say so (see FAULT_SURPRISE in `machine`).
+# A sensor's fault is a fact, not a chance: what counts is how many readings say so (see FAULT_SURPRISE in `machine`).
+# It is worth a look today, never at once: no surprise reaches `high_at`.
 SENSOR_POLICY: Final = AlertPolicy(
-    reading_max=SURPRISE_MAX, open_at=9.0, evidence_max=10.0, medium_at=6.0, high_at=math.inf
+    reading_max=SURPRISE_MAX, open_at=9.0, evidence_max=10.0, medium_at=6.0, high_at=2 * SURPRISE_MAX
 )
 
 
