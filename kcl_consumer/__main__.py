@@ -23,6 +23,7 @@ def build_supervisor(settings: ConsumerSettings) -> Supervisor:
 
 def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("botocore").setLevel(logging.WARNING)
     try:
         settings = from_environment(os.environ)
         supervisor = build_supervisor(settings)

@@ -94,14 +94,22 @@ class ShardWorker:
         """Begin after `checkpoint` (None: at the beginning), with the detectors' state where there is one for it."""
         self._shard = shard
         self._progress = Progress.starting_at(checkpoint)
-        snapshot = None
-        if checkpoint is not None:
-            snapshot = self._patience.insist(self._ports.states.load, shard, str(checkpoint))
+        if checkpoint is not None and self._restore(checkpoint):
+            log.info("%s continues warm after %s", shard, checkpoint.sequence)
+        else:
+            log.warning("%s starts cold at %s", shard, checkpoint.sequence if checkpoint else "its beginning")
+
+    def _restore(self, checkpoint: Position) -> bool:
+        """Whether the detectors' state that covers exactly this checkpoint was there, and could be read."""
+        snapshot = self._patience.insist(self._ports.states.load, self._shard, str(checkpoint))
         if snapshot is None:
-            log.warning("%s starts cold after %s: no detector state covers exactly that", shard, checkpoint)
-            return
-        self._pipeline.machines.restore(snapshot)
-        log.info("%s continues warm after %s", shard, checkpoint)
+            return False
+        try:
+            self._pipeline.restore(snapshot)
+        except ValueError as error:
+            log.warning("%s: the state of its detectors is of no use: %s", self._shard, error)
+            return False
+        return True
 
     def process(self, records: Iterable[ShardRecord], checkpoint: Callable[[Position], None]) -> None:
         """Take records (or none, which only lets a window of time end)."""
@@ -179,7 +187,7 @@ class ShardWorker:
             insist(ports.results.put_device_states, list(pending.latest.values()))
         covers = self._progress.taken
         assert covers is not None, "nothing was taken, so nothing is unwritten"
-        insist(ports.states.save, self._shard, str(covers), self._pipeline.machines.snapshot())
+        insist(ports.states.save, self._shard, str(covers), self._pipeline.snapshot())
 
     def _object_name(self, first: Position) -> str:
         return f"{self._shard}-{first}"

@@ -12,6 +12,7 @@ import logging
 import threading
 from typing import Final, Protocol
 
+from plantwatch.aws.clients import Refused
 from plantwatch.aws.leases import Shard
 from plantwatch.ports import DeliveryFailed
 
@@ -41,6 +42,9 @@ def seed(leases: Leases, *, stop: threading.Event) -> bool:
                 return empty and _fill(leases)
         except DeliveryFailed as error:
             log.warning("%s", error)
+        except Refused as error:
+            log.error("cannot write the first leases, the library takes half a minute longer: %s", error)
+            return False
         if stop.wait(LOOK_EVERY_S):
             return False
     return False

@@ -18,9 +18,11 @@ from typing import Final, Generic, NamedTuple, TypeVar
 from kcl_consumer.checkpoint import Position
 from plantwatch.pipeline import Effects
 from plantwatch.scoring import ScoredReading
-from plantwatch.telemetry import EpochMs, Rejection, isoformat
+from plantwatch.telemetry import EpochMs, Rejection
 
 T = TypeVar("T")
+
+_DAY_MS: Final = 24 * 3600 * 1000
 
 # Records of one window may reach the child this much after its end: Kinesis takes 0.2 s, a busy daemon longer.
 WINDOW_GRACE_MS: Final = 500
@@ -51,8 +53,8 @@ class Pending:
     window: int | None = None
     rows: int = 0
     bytes: int = 0
-    readings: dict[str, Part[ScoredReading]] = field(default_factory=dict)
-    rejections: dict[str, Part[Rejection]] = field(default_factory=dict)
+    readings: dict[int, Part[ScoredReading]] = field(default_factory=dict)
+    rejections: dict[int, Part[Rejection]] = field(default_factory=dict)
     latest: dict[str, ScoredReading] = field(default_factory=dict)
 
     def add(self, effects: Effects, position: Position, *, arrived_at: EpochMs, size: int) -> None:
@@ -60,8 +62,8 @@ class Pending:
             self.window = self._window(arrived_at)
         self.rows += len(effects.scored) + len(effects.rejections)
         self.bytes += size
-        _collect(self.readings, effects.scored, position, key=lambda item: _day(item.reading.observed_at))
-        _collect(self.rejections, effects.rejections, position, key=lambda item: _day(item.received_at))
+        _collect(self.readings, effects.scored, position, key=lambda item: item.reading.observed_at)
+        _collect(self.rejections, effects.rejections, position, key=lambda item: item.received_at)
         for scored in effects.scored:
             known = self.latest.get(scored.reading.device)
             if known is None or scored.reading.observed_at > known.reading.observed_at:
@@ -83,10 +85,7 @@ class Pending:
         return at // self.policy.interval_ms
 
 
-def _collect(parts: dict[str, Part[T]], items: Iterable[T], position: Position, *, key: Callable[[T], str]) -> None:
+def _collect(parts: dict[int, Part[T]], items: Iterable[T], position: Position, *, key: Callable[[T], EpochMs]) -> None:
+    """Each item to its day's part; the day's first record names it."""
     for item in items:
-        parts.setdefault(key(item), Part(position, [])).items.append(item)
-
-
-def _day(at: EpochMs) -> str:
-    return isoformat(at)[:10]
+        parts.setdefault(key(item) // _DAY_MS, Part(position, [])).items.append(item)

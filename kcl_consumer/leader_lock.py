@@ -2,22 +2,26 @@
 
 One worker of an application leads: it alone gives leases away. It holds a lock that expires 120 s after its last sign
 of life, and when it is killed nobody gives leases away until then; not even the children of a split shard are read. A
-living leader renews the lock every second or so. One that was silent for `silent_s` is dead or cannot reach DynamoDB,
-and the lock is deleted on the condition that it has not changed: a leader that wakes up at that moment keeps it.
+living leader renews the lock every 30 s and reports its load every `worker_metrics_report_ms`. One that did neither for
+`silent_s` is dead or cannot reach DynamoDB, and the lock is deleted on the condition that it has not changed.
+
+The worst that a wrong guess does: the leader finds its lock gone and takes a new one.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
+from plantwatch.aws.clients import Refused
 from plantwatch.aws.leader_lock import Lock
 from plantwatch.ports import DeliveryFailed
 
 log = logging.getLogger(__name__)
 
-# One small consistent read each: a tenth of a unit of capacity per second and worker.
+# Two small consistent reads: one unit of capacity per second and worker.
 LOOK_EVERY_S: Final = 2.0
 
 
@@ -30,7 +34,7 @@ class LeaderLock(Protocol):
 
 
 class Sighting(NamedTuple):
-    """A version of the lock, and when it was first seen (any steady clock, seconds)."""
+    """A state of the lock, and when it was first seen (any steady clock, seconds)."""
 
     lock: Lock
     since_s: float
@@ -56,7 +60,7 @@ def release_own(lock: LeaderLock, worker_id: str) -> bool:
     return held is not None and held.owner == worker_id and lock.delete(held)
 
 
-def watch(lock: LeaderLock, *, silent_s: float, stop: threading.Event, monotonic: Clock) -> None:
+def watch(lock: LeaderLock, *, silent_s: float, stop: threading.Event, monotonic: Callable[[], float]) -> None:
     """Look at the lock until `stop`, and delete it when its holder is silent. For a thread of its own."""
     sighting: Sighting | None = None
     while not stop.wait(LOOK_EVERY_S):
@@ -69,7 +73,6 @@ def watch(lock: LeaderLock, *, silent_s: float, stop: threading.Event, monotonic
         except DeliveryFailed as error:
             log.warning("%s", error)
             sighting = None  # we may have missed signs of life
-
-
-class Clock(Protocol):
-    def __call__(self) -> float: ...
+        except Refused as error:
+            log.error("cannot watch the leader lock, a dead leader will cost two minutes: %s", error)
+            return

@@ -121,6 +121,8 @@ def main() -> None:
     pipe = protocol_stdout()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.Formatter.converter = time.gmtime
+    # It tells with every client where it found its endpoint.
+    logging.getLogger("botocore").setLevel(logging.WARNING)
     settings = from_environment(os.environ)
     patience = Patience(settings.patience_s)
     processor = RecordProcessor(build_worker(settings, patience), patience, end=end_process)

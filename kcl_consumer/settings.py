@@ -64,7 +64,7 @@ class ConsumerSettings:
     java: str = "java"
     # The daemon moves bytes: it starts in half the time with the first compiler only, and needs 30 MB less.
     jvm_flags: tuple[str, ...] = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
-    # Unchanged for so long, the leader's lock belongs to a dead worker: a living one renews it every second or so.
+    # A leader that neither renewed its lock nor reported its load for so long is dead.
     leader_silent_s: float = 10.0
     restart_delay_max_s: float = 30.0
 
@@ -81,6 +81,10 @@ class ConsumerSettings:
         if self.patience_s >= self.child_timeout_s:
             problems.append(
                 "patience_s must be less than child_timeout_s, or the daemon halts before the child gives up"
+            )
+        if self.leader_silent_s * 1000 < 4 * self.worker_metrics_report_ms:
+            problems.append(
+                "leader_silent_s must be at least 4 times worker_metrics_report_ms: one late report is no death"
             )
         if self.metrics_level not in _METRICS_LEVELS:
             problems.append(f"metrics_level must be one of {', '.join(_METRICS_LEVELS)}, not {self.metrics_level}")

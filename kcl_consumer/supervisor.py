@@ -144,7 +144,11 @@ def daemon_command(settings: ConsumerSettings, environment: Mapping[str, str]) -
     file.write_text(render_properties(settings, python=python, environment=environment), encoding="utf-8")
     jars = Path(amazon_kclpy.__file__).parent / "jars" / "*"
     flags = jvm_flags(settings, environment)
-    return [java, *flags, "-cp", str(jars), DAEMON_CLASS, "--properties-file", str(file)]
+    log_configuration = Path(__file__).with_name("logback.xml")
+    return [
+        *(java, *flags, "-cp", str(jars), DAEMON_CLASS),
+        *("--properties-file", str(file), "--log-configuration", str(log_configuration)),
+    ]
 
 
 def daemon_environment(environment: Mapping[str, str]) -> dict[str, str]:

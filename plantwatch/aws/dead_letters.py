@@ -11,7 +11,7 @@ import base64
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from plantwatch.aws.lake import day_of, put_lines, read_lines
+from plantwatch.aws.lake import day_of, put_lines, read_lines, sane
 from plantwatch.telemetry import Rejection, isoformat
 
 DEAD_LETTERS_PREFIX: Final = "dead-letters"
@@ -29,7 +29,7 @@ class S3DeadLetters:
     def put(self, rejections: Sequence[Rejection], *, position: str) -> None:
         days: dict[str, list[dict[str, Any]]] = {}
         for rejection in rejections:
-            days.setdefault(day_of(rejection.received_at), []).append(dead_letter(rejection))
+            days.setdefault(day_of(sane(rejection.received_at)), []).append(dead_letter(rejection))
         for day, rows in days.items():
             key = f"{dead_letters_folder(self._tenant, self._region)}/day={day}/{position}.jsonl.gz"
             put_lines(self._s3, self._bucket, key, rows)
@@ -45,7 +45,7 @@ def dead_letter(rejection: Rejection) -> dict[str, Any]:
         "reason": str(rejection.reason),
         "detail": rejection.detail,
         "topic": rejection.topic,
-        "received_at": isoformat(rejection.received_at),
+        "received_at": isoformat(sane(rejection.received_at)),
         "payload": base64.b64encode(rejection.payload).decode(),
     }
 

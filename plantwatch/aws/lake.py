@@ -3,7 +3,7 @@
     readings/tenant=acme/region=us-east-1/day=2026-11-23/{shard}-{first sequence}.jsonl.gz
 
 `day` is the observed day (UTC). pandas reads an object as it is (`read_json(lines=True)`), Athena the folders as
-partitions. An object's bytes and name depend on its readings only, so that a repeat replaces it.
+partitions. A repeat of the same readings finds the object by its name and replaces it.
 """
 
 from __future__ import annotations
@@ -16,13 +16,22 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from plantwatch.aws.clients import service_errors
+from botocore.exceptions import ClientError
+
+from plantwatch.aws.clients import error_code, service_errors
+from plantwatch.ports import DeliveryFailed
 from plantwatch.scoring import ScoredReading
 from plantwatch.telemetry import EpochMs, Reading, isoformat
 
 READINGS_PREFIX: Final = "readings"
 # 6 costs twice the CPU of 1 and saves a quarter of the bytes; at 60 s per object the CPU does not show.
 _GZIP_LEVEL: Final = 6
+# The object's metadata: how many rows it has.
+_ROWS: Final = "rows"
+# Two writers of one object are a zombie and its successor; a third race is no race any more.
+_RACES_MAX: Final = 3
+
+_LAST_MS: Final[EpochMs] = 253_402_300_799_999
 
 EDGE: Final = "edge"
 THING: Final = "thing"
@@ -56,6 +65,11 @@ def day_of(at: EpochMs) -> str:
     return isoformat(at)[:10]
 
 
+def sane(at: EpochMs) -> EpochMs:
+    """The time within years 1970 to 9999. A gateway's `received_at` is whatever it claims, and a calendar ends."""
+    return min(max(at, 0), _LAST_MS)
+
+
 def row(scored: ScoredReading, *, region: str, stored_at: EpochMs) -> dict[str, Any]:
     """One line of the lake."""
     reading = scored.reading
@@ -63,7 +77,7 @@ def row(scored: ScoredReading, *, region: str, stored_at: EpochMs) -> dict[str, 
         "tenant": reading.tenant,
         "device": reading.device,
         "observed_at": isoformat(reading.observed_at),
-        "received_at": isoformat(reading.received_at),
+        "received_at": isoformat(sane(reading.received_at)),
         "stored_at": isoformat(stored_at),
         "key": reading.key,
         "path": path_of(reading),
@@ -88,11 +102,33 @@ def path_of(reading: Reading) -> str:
     return EDGE if reading.gateway else THING
 
 
-def put_lines(s3: Any, bucket: str, key: str, rows: Iterable[dict[str, Any]]) -> None:
-    """Rows as one compressed object; it is either whole or not there."""
-    body = compress_lines(rows)
+def put_lines(s3: Any, bucket: str, key: str, rows: Sequence[dict[str, Any]]) -> None:
+    """Rows as one compressed object. It is either whole or not there, and never replaced by one with fewer rows.
+
+    Who writes again after a crash, and who lost the shard without knowing it, write under the same name what begins
+    with the same row. The longer of two has all that the shorter one has, so it does not matter which comes last.
+    """
+    new = {
+        "Bucket": bucket,
+        "Key": key,
+        "Body": compress_lines(rows),
+        "ContentType": "application/gzip",
+        "Metadata": {_ROWS: str(len(rows))},
+    }
+    condition = {"IfNoneMatch": "*"}
     with service_errors(f"write s3://{bucket}/{key}"):
-        s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/gzip")
+        for _ in range(_RACES_MAX):
+            try:
+                s3.put_object(**new, **condition)
+                return
+            except ClientError as error:
+                if error_code(error) != "PreconditionFailed":
+                    raise
+            known = s3.head_object(Bucket=bucket, Key=key)
+            if int(known["Metadata"].get(_ROWS, 0)) > len(rows):
+                return
+            condition = {"IfMatch": known["ETag"]}
+    raise DeliveryFailed(f"could not write s3://{bucket}/{key}: other writers came first")
 
 
 def compress_lines(rows: Iterable[dict[str, Any]]) -> bytes:
@@ -102,6 +138,12 @@ def compress_lines(rows: Iterable[dict[str, Any]]) -> bytes:
         for fields in rows:
             lines.write(json.dumps(fields, separators=(",", ":"), allow_nan=False).encode() + b"\n")
     return buffer.getvalue()
+
+
+def decompress_lines(body: bytes) -> Iterator[dict[str, Any]]:
+    """The rows of one object."""
+    for line in gzip.decompress(body).splitlines():
+        yield json.loads(line)
 
 
 @dataclass(slots=True)
