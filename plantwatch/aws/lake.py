@@ -140,12 +140,6 @@ def compress_lines(rows: Iterable[dict[str, Any]]) -> bytes:
     return buffer.getvalue()
 
 
-def decompress_lines(body: bytes) -> Iterator[dict[str, Any]]:
-    """The rows of one object."""
-    for line in gzip.decompress(body).splitlines():
-        yield json.loads(line)
-
-
 @dataclass(slots=True)
 class LakeCount:
     """What the lake holds, counted while it is read: `rows` in all, `unique` by (device, key), the rest repeats."""
@@ -190,7 +184,7 @@ def read_lines(s3: Any, bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
 
 def decompress_lines(body: bytes) -> list[dict[str, Any]]:
     """An object's rows."""
-    return [json.loads(line) for line in zlib.decompress(body, wbits=zlib.MAX_WBITS | 16).splitlines()]
+    return [json.loads(line) for line in gzip.decompress(body).splitlines()]
 
 
 def list_keys(s3: Any, bucket: str, prefix: str) -> Iterator[str]:
