@@ -8,6 +8,7 @@ while it is imported.
 
 from __future__ import annotations
 
+import os
 import sys
 
 from localcloud.emulator.pins import require_emulator
@@ -29,6 +30,8 @@ def main() -> None:
     from localcloud.emulator import internal_api
 
     internal_api.install()
+    # Functions that this region runs must not find our repository by accident.
+    os.environ.pop("PYTHONPATH", None)
     app.main()
 
 
