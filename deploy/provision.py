@@ -34,6 +34,19 @@ class WrongTarget(Exception):
     """The profiles do not lead to the tenant's account and regions: nothing was touched."""
 
 
+# What a person can mend: told in one line. Anything else is ours, and crashes.
+_REFUSALS = (
+    BelongsToAnother,
+    BotoCoreError,
+    ClientError,
+    EnsureFailed,
+    ImmutableField,
+    InvalidTopology,
+    MissingPrivateKey,
+    WrongTarget,
+)
+
+
 def provision(
     tenant: Tenant,
     targets: Sequence[Target],
@@ -172,17 +185,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.stdout.write(f"{report.as_json() if options.json else report.as_text()}\n")
     return 0
 
-
-_REFUSALS = (
-    BelongsToAnother,
-    BotoCoreError,
-    ClientError,
-    EnsureFailed,
-    ImmutableField,
-    InvalidTopology,
-    MissingPrivateKey,
-    WrongTarget,
-)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar, Final, NamedTuple
@@ -204,15 +205,10 @@ def _differences(path: str, before: Any, wanted: Any) -> Iterator[Change]:
         yield Change(path, before, wanted)
 
 
-class _naming:  # noqa: N801 - reads as a statement: with _naming(resource, clients)
+@contextmanager
+def _naming(resource: Resource, clients: Clients) -> Iterator[None]:
     """Turns a service's error into one that names the resource; the service's words are kept."""
-
-    def __init__(self, resource: Resource, clients: Clients) -> None:
-        self._what = f"{resource.kind} {resource.name} in {clients.region}"
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, ClientError | BotoCoreError | TimeoutError):
-            raise EnsureFailed(f"{self._what}: {error}") from error
+    try:
+        yield
+    except (ClientError, BotoCoreError, TimeoutError) as error:
+        raise EnsureFailed(f"{resource.kind} {resource.name} in {clients.region}: {error}") from error

@@ -37,7 +37,6 @@ class Table(Resource):
     def desired(self) -> State:
         return {
             "billing": "PAY_PER_REQUEST",
-            "keys": dict(_KEYS),
             "stream": _STREAM["StreamViewType"],
             "ttl_attribute": self.ttl_attribute,
             **_safety_net(self.tags),
@@ -47,10 +46,11 @@ class Table(Resource):
         table = _describe(clients, self.name)
         if table is None:
             return None
+        if (keys := {key["AttributeName"]: key["KeyType"] for key in table["KeySchema"]}) != _KEYS:
+            raise ImmutableField(f"table {self.name} in {clients.region} has keys {keys}, not {_KEYS}: move it away")
         stream = table.get("StreamSpecification", {})
         return {
             "billing": table.get("BillingModeSummary", {}).get("BillingMode", "PROVISIONED"),
-            "keys": {key["AttributeName"]: key["KeyType"] for key in table["KeySchema"]},
             "stream": stream.get("StreamViewType") if stream.get("StreamEnabled") else None,
             "ttl_attribute": _ttl_attribute(clients, self.name),
             **_read_safety_net(clients, table, self.tags),
@@ -70,10 +70,6 @@ class Table(Resource):
 
     def update(self, clients: Clients, fields: frozenset[str]) -> None:
         dynamodb = clients("dynamodb")
-        if "keys" in fields:
-            raise ImmutableField(
-                f"{self.name} in {clients.region} has other keys than {_KEYS}: restore into a new table"
-            )
         if "billing" in fields:
             _update_table(clients, self.name, BillingMode="PAY_PER_REQUEST")
         if "stream" in fields:

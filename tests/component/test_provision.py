@@ -16,6 +16,7 @@ from deploy import inventory
 from deploy.ensure.clients import Clients, Target
 from deploy.ensure.core import Action, EnsureFailed, Outcome, Resource, ensure, ensure_absent
 from deploy.ensure.credentials import MissingPrivateKey, ThingCredentials
+from deploy.ensure.dynamodb import ImmutableField, Table
 from deploy.ensure.iot import BelongsToAnother
 from deploy.provision import WrongTarget, main, onboard_thing, provision
 from deploy.report import Report
@@ -121,6 +122,9 @@ def test_check_on_an_empty_account_announces_what_the_run_makes_and_the_second_r
     again = cloud.provision()
     assert not again.changed
     assert again.duration_s < 5
+    for clients in cloud.clients.values():
+        value = clients("ssm").get_parameter(Name=HERE.active_region_parameter)["Parameter"]["Value"]
+        assert json.loads(value) == {"region": "us-east-1", "epoch": 1}
 
 
 def test_keys_are_private_and_never_in_a_report(acme: Cloud) -> None:
@@ -407,15 +411,6 @@ def test_what_others_own_is_left_alone(acme: Cloud) -> None:
     assert clients("iot").describe_thing(thingName="fan-1")["attributes"]["hall"] == "B"
 
 
-def test_the_active_region_is_the_primary_one_at_first(cloud: Cloud) -> None:
-    beta = replace(ACME, name="first", gateways=(), things=())
-    cloud.provision(beta)
-    for clients in cloud.clients.values():
-        name = names(beta, clients.region).active_region_parameter
-        value = clients("ssm").get_parameter(Name=name)["Parameter"]["Value"]
-        assert json.loads(value) == {"region": "us-east-1", "epoch": 1}
-
-
 def test_a_thing_is_onboarded_quickly_in_both_regions_and_only_once(acme: Cloud) -> None:
     started = time.monotonic()
     first = onboard_thing(ACME, "pump-7", acme.targets, credentials_dir=acme.folder)
@@ -460,7 +455,6 @@ def test_what_a_device_publishes_is_in_the_stream_under_its_name(acme: Cloud) ->
 
 def test_another_tenants_thing_is_never_taken_over(acme: Cloud) -> None:
     gamma = replace(ACME, name="gamma", gateways=(), things=())
-    acme.provision(gamma)
     with pytest.raises(BelongsToAnother, match="tenant acme"):
         onboard_thing(gamma, "fan-1", acme.targets, credentials_dir=acme.folder)
 
@@ -540,6 +534,19 @@ def test_everything_can_be_deleted_by_name_and_nothing_is_left(cloud: Cloud) -> 
         assert {each.action for each in removed} == {Action.DELETE}
         assert [each.kind for each in resources if ensure_absent(each, clients).changed] == []
     assert not (cloud.folder / "drill-1" / "private.key").exists()
+
+
+def test_a_table_with_other_keys_is_left_alone_and_told_by_check_and_run(cloud: Cloud) -> None:
+    clients = cloud.clients[RegionRole.PRIMARY]
+    clients("dynamodb").create_table(
+        TableName="other-keys",
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+    )
+    for check in (True, False):
+        with pytest.raises(ImmutableField, match=r"other-keys in us-east-1 has keys \{'id': 'HASH'\}"):
+            ensure(Table("other-keys", "ttl"), clients, check=check)
 
 
 def test_access_denied_is_never_taken_for_missing(acme: Cloud) -> None:
