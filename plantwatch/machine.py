@@ -7,13 +7,13 @@ last year and a live gateway take the same path with the same result.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Final
 
 from plantwatch import snapshot
 from plantwatch.detectors.base import SURPRISE_MAX, score_of
 from plantwatch.detectors.novelty import Novelty
+from plantwatch.explain import Suspect, causes, price_of_looks, shares
 from plantwatch.incident import Cause, Fault, Kind, Phase, Transition
 from plantwatch.policy import WATCHING, AlertPolicy, AlertState, decide, severity
 from plantwatch.quality import SensorQuality
@@ -36,8 +36,6 @@ FAULT_SURPRISE: Final = {
 _NEWS: Final = 4.0
 # Readings older than the newest in a row, after which we believe that the clock was set back; stragglers are fewer.
 _LATE_IN_A_ROW_MAX: Final = 50
-# An alert names the signals that matter; less than this is the noise of the others.
-_SHARE_MIN: Final = 0.02
 
 
 class _Signal:
@@ -70,8 +68,8 @@ class Machine:
     """One device: its signals, and its alert state of each kind."""
 
     __slots__ = (
-        "signals", "newest", "_config", "_counts", "_late_in_a_row", "_learning", "_process", "_sensors", "_causes",
-        "_open_kinds", "_accepted",
+        "signals", "newest", "_received_at", "_config", "_counts", "_late_in_a_row", "_learning", "_process",
+        "_sensors", "_causes", "_open_kinds", "_accepted",
     )  # fmt: skip
 
     def __init__(self, config: WatchConfig, counts: WatchCounts) -> None:
@@ -79,6 +77,7 @@ class Machine:
         self._counts = counts
         self.signals: dict[str, _Signal] = {}
         self.newest: EpochMs = 0
+        self._received_at: EpochMs = 0
         self._late_in_a_row = 0
         # No detector has left its warm-up yet.
         self._learning = True
@@ -92,9 +91,10 @@ class Machine:
     def watch(self, reading: Reading) -> ScoredReading:
         """Check, score, learn, decide. A reading older than the machine's newest is scored, and changes nothing."""
         at = reading.observed_at
-        if at < self.newest and self._is_straggler(at):
+        if at < self.newest and self._is_straggler(reading):
             return self._score_late(reading)
         self.newest = at
+        self._received_at = reading.received_at
         self._late_in_a_row = 0
         found: list[tuple[float, _Signal]] = []
         faulty: list[_Signal] = []
@@ -117,7 +117,7 @@ class Machine:
 
     def _decide(self, reading: Reading, found: list[tuple[float, _Signal]], faulty: list[_Signal]) -> ScoredReading:
         """The path of readings with anything to report, and of those that follow until all is calm again."""
-        surprise = combine(found, len(reading.signals))
+        surprise = _strangest(found, len(reading.signals))
         transitions = self._decide_process(reading, found, surprise) + self._decide_sensors(reading, faulty)
         if transitions:
             states = ((Kind.PROCESS_ANOMALY, self._process), (Kind.SENSOR_FAULT, self._sensors))
@@ -125,7 +125,7 @@ class Machine:
         return ScoredReading(
             reading,
             score_of(surprise),
-            shares_of(found) if surprise > 0.0 else (),
+            _shares(found) if surprise > 0.0 else (),
             tuple(SensorFault(signal.name, signal.quality.fault) for signal in faulty if signal.quality.fault),
             self._open_kinds,
             transitions,
@@ -137,7 +137,7 @@ class Machine:
         self, reading: Reading, found: list[tuple[float, _Signal]], surprise: float
     ) -> tuple[Transition, ...]:
         policy, before = self._config.process_policy, self._process
-        looks = math.log10(len(reading.signals) or 1)
+        looks = price_of_looks(len(reading.signals))
         for part, signal in found:
             # What this signal alone would have added to the machine's evidence.
             signal.evidence += max(0.0, min(part - looks, policy.reading_max) - policy.allowance)
@@ -166,7 +166,16 @@ class Machine:
         surprise = max((FAULT_SURPRISE[fault] for fault in faults if fault), default=0.0)
         self._sensors, phase = decide(policy, before, surprise, reading.observed_at)
         if phase is Phase.OPENED:
-            self._causes[Kind.SENSOR_FAULT] = _fault_causes(reading, faulty)
+            self._causes[Kind.SENSOR_FAULT] = causes(
+                Suspect(
+                    signal.name,
+                    1.0,
+                    reading.signals.get(signal.name),
+                    signal.quality.expected(signal.detector.expected()),
+                    signal.quality.fault,
+                )
+                for signal in faulty
+            )
         if phase is None:
             return ()
         return (self._transition(Kind.SENSOR_FAULT, phase, policy, self._sensors if phase is Phase.OPENED else before),)
@@ -176,20 +185,15 @@ class Machine:
         return Transition(kind, phase, state.first_seen, severity(policy, state), score_of(state.peak), causes)
 
     def _process_causes(self, reading: Reading) -> tuple[Cause, ...]:
-        """The signals by their part in the evidence since the incident began, the largest first."""
-        total = sum(signal.evidence for signal in self.signals.values())
-        parts = [signal for signal in self.signals.values() if signal.evidence >= _SHARE_MIN * total]
-        parts.sort(key=lambda signal: (-signal.evidence, signal.name))
-        # Nothing is left to divide only where the signals that carried the evidence had to make room for others.
-        total = sum(signal.evidence for signal in parts) or 1.0
-        return tuple(
-            Cause(
+        """The signals by their part in the evidence since the incident began."""
+        return causes(
+            Suspect(
                 signal.name,
-                signal.evidence / total,
+                signal.evidence,
                 reading.signals.get(signal.name),
-                *(signal.detector.expected() or (None, None)),
+                signal.detector.expected() or (None, None),
             )
-            for signal in parts
+            for signal in self.signals.values()
         )
 
     def _stop_learning(self) -> None:
@@ -215,12 +219,19 @@ class Machine:
                 faulty.append(signal)
         return faulty
 
-    def _is_straggler(self, at: EpochMs) -> bool:
-        """Whether an old reading is merely late; after many in a row the device's clock was set back, and we follow."""
+    def _is_straggler(self, reading: Reading) -> bool:
+        """Whether an old reading is merely late, or a repeat of what was received before.
+
+        After many late ones in a row that are received for the first time, the device's clock was set back, and we
+        follow it.
+        """
         self._counts.late_readings += 1
+        if reading.received_at <= self._received_at:
+            return True
         self._late_in_a_row += 1
         if self._late_in_a_row <= _LATE_IN_A_ROW_MAX:
             return True
+        at = reading.observed_at
         for signal in self.signals.values():
             signal.quality.set_clock(at)
         self._process, self._sensors = (
@@ -233,10 +244,10 @@ class Machine:
         known = [(self.signals[name], value) for name, value in reading.signals.items() if name in self.signals]
         scored = [(signal.detector.score_one(value), signal) for signal, value in known]
         found = [(surprise, signal) for surprise, signal in scored if surprise > 0.0]
-        surprise = combine(found, len(reading.signals))
-        shares = shares_of(found) if surprise > 0.0 else ()
+        surprise = _strangest(found, len(reading.signals))
+        parts = _shares(found) if surprise > 0.0 else ()
         score = score_of(surprise)
-        return ScoredReading(reading, score, shares, (), self._open_kinds, (), self._learning, self._config.digest)
+        return ScoredReading(reading, score, parts, (), self._open_kinds, (), self._learning, self._config.digest)
 
     def _meet(self, name: str) -> _Signal:
         """A signal not seen before; beyond the limit the longest silent one makes room."""
@@ -250,6 +261,7 @@ class Machine:
     def state(self) -> dict[str, Any]:
         return {
             "newest": self.newest,
+            "received_at": self._received_at,
             "late_in_a_row": self._late_in_a_row,
             "learning": self._learning,
             "process": self._process,
@@ -264,7 +276,8 @@ class Machine:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a `state`; KeyError, TypeError or ValueError where it is none."""
-        self.newest, self._late_in_a_row = state["newest"], state["late_in_a_row"]
+        self.newest, self._received_at = state["newest"], state["received_at"]
+        self._late_in_a_row = state["late_in_a_row"]
         self._learning, self._accepted = state["learning"], state["accepted"]
         self._process, self._sensors = _alert_state(state["process"]), _alert_state(state["sensors"])
         self._causes = {
@@ -278,31 +291,13 @@ class Machine:
             signal.evidence = evidence
 
 
-def combine(found: list[tuple[float, _Signal]], signals: int) -> float:
-    """One surprise for the machine: that of its strangest signal, less the price of having looked at all of them.
-
-    Bonferroni's bound, which is Sidak's formula for small probabilities and holds for dependent signals too.
-    """
-    if not found:
-        return 0.0
-    strangest = max(surprise for surprise, _ in found)
-    return max(0.0, strangest - math.log10(max(signals, 1)))
+def _strangest(found: list[tuple[float, _Signal]], signals: int) -> float:
+    strangest = max((surprise for surprise, _ in found), default=0.0)
+    return max(0.0, strangest - price_of_looks(signals))
 
 
-def shares_of(found: list[tuple[float, _Signal]]) -> tuple[tuple[str, float], ...]:
-    """Each signal's part of the surprise, the largest first (then by name)."""
-    total = sum(surprise for surprise, _ in found)
-    parts = [(signal.name, round(surprise / total, 6)) for surprise, signal in found]
-    return tuple(sorted(parts, key=lambda part: (-part[1], part[0])))
-
-
-def _fault_causes(reading: Reading, faulty: list[_Signal]) -> tuple[Cause, ...]:
-    causes = []
-    for signal in faulty:
-        low, high = signal.quality.expected(signal.detector.expected())
-        observed = reading.signals.get(signal.name)
-        causes.append(Cause(signal.name, 1.0 / len(faulty), observed, low, high, signal.quality.fault))
-    return tuple(causes)
+def _shares(found: list[tuple[float, _Signal]]) -> tuple[tuple[str, float], ...]:
+    return shares([(signal.name, surprise) for surprise, signal in found])
 
 
 def _cause(fields: list[Any]) -> Cause:

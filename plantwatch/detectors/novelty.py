@@ -3,15 +3,15 @@
 Idea. A grid of cells over the signal's range remembers which values have occurred. A value in a cell that has been met
 is ordinary: most readings end here, after one look into a byte array. Otherwise the distance to the nearest met cell,
 in standard deviations, is the *novelty*, and a running tail says how rare so large a novelty is: the share of readings
-that are novel at all, and an exponential decay of how far they are. Novelty, unlike a band of mean and
-deviation, needs no shape: on/off signals, several operating points and heavy tails are learnt as they are. It is asked
-twice: of the reading (a sudden change) and of its short exponential mean (a change too weak for one reading).
+that are novel at all, and an exponential decay of how far they are. Novelty, unlike a band of mean and deviation, needs
+no shape: on/off signals, several operating points and heavy tails are learnt as they are. It is asked twice: of the
+reading (a sudden change) and of its short exponential mean (a change too weak for one reading).
 
 Delay. Values become "met" only one to two blocks after they came; a slow drift would otherwise teach itself away,
 each value close to the one before.
 
-Cost. Two byte arrays of 1 KB and about 25 numbers a signal; no allocation on the usual path. Sorted memories
-(`bisect` over 600 to 2,000 values) find the same novelty but cost several times as much per reading.
+Cost. Two byte arrays of 1 KB and about 25 numbers a signal; no search on the usual path. Sorted memories (`bisect` over
+600 to 2,000 values) find the same novelty at 3 to 12 times the cost (docs/decisions/0010-detector.md).
 
 When it misleads. Changes inside the known range (another frequency, a missing cycle, a broken correlation between
 signals) are invisible; during the first minutes much is new, and the tail makes it cautious; a signal that has never
@@ -38,8 +38,8 @@ from typing import Any, Final
 
 from plantwatch.detectors.base import SURPRISE_MAX, State
 
-# 1,024 cells over at least 8 times the first readings' range: 128 cells or more within what is usual, so that a cell
-# (at most about 1/16 of a standard deviation) blurs no decision, and 1 KB a view.
+# 1,024 cells over 8 times the first readings' range, which has 128 of them: a cell is about 1/32 of a standard
+# deviation, far below `near`, and a view costs 1 KB.
 CELLS: Final = 1024
 _FIRST_RANGE_CELLS: Final = 128
 _START_READINGS: Final = 32

@@ -199,10 +199,24 @@ def test_a_clock_that_was_set_back_is_followed_after_fifty_readings() -> None:
     machines = Machines()
     learned(machines)
     life = ordinary(seed=2, start=START - 24 * 3600 * SECOND)
-    scored = [machines.watch(next(life)) for _ in range(200)]
+    received = START + 1000 * SECOND
+    scored = [machines.watch(next(life)._replace(received_at=received + turn)) for turn in range(200)]
     assert transitions(scored) == []
     assert machines.counts.late_readings == 51
     assert transitions([machines.watch(changed(next(life), pressure=2.0)) for _ in range(30)])
+
+
+def test_a_stretch_that_is_read_again_changes_nothing() -> None:
+    """As after a restart from a checkpoint that is older than the snapshot."""
+    machines, untouched = Machines(), Machines()
+    life, _ = learned(machines), learned(untouched)
+    again = ordinary()
+    for _ in range(899):
+        machines.watch(next(again))
+    assert machines.counts.late_readings == 899
+    for _ in range(100):
+        one = next(life)
+        assert machines.watch(one) == untouched.watch(one)
 
 
 def test_only_observed_time_counts() -> None:
