@@ -67,6 +67,7 @@ class MqttConnection:
         self._client.start()
 
     def stop(self, timeout_s: float = 5.0) -> None:
+        self._connected.clear()
         self._client.stop()
         self._stopped.wait(timeout_s)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import islice
 from typing import Final
 
@@ -35,7 +35,7 @@ class Status:
 
 def encode(status: Status) -> Iterator[bytes]:
     """One message, or several that differ in `devices`."""
-    head = asdict(status)
+    head = {item.name: getattr(status, item.name) for item in fields(status)}
     head["legs"] = {leg: health._asdict() for leg, health in status.legs.items()}
     for devices in _chunks(status.devices.items()):
         yield json.dumps({**head, "devices": devices}, separators=(",", ":")).encode()

@@ -10,7 +10,6 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -72,19 +71,33 @@ class Reply(NamedTuple):
 Handler = Callable[[Call], Reply | Awaitable[Reply]]
 
 
-@dataclass(frozen=True, slots=True)
 class IpcServer:
     """`authenticate` gives the component that a token belongs to, None for no one's."""
 
-    handlers: Mapping[str, Handler]
-    authenticate: Callable[[str], str | None]
-    message_bytes_max: int
+    def __init__(
+        self, handlers: Mapping[str, Handler], authenticate: Callable[[str], str | None], message_bytes_max: int
+    ) -> None:
+        self.handlers = handlers
+        self.authenticate = authenticate
+        self.message_bytes_max = message_bytes_max
+        self._connections: set[_Connection] = set()
+        self._server: asyncio.AbstractServer | None = None
 
-    async def listen(self, path: Path) -> asyncio.AbstractServer:
-        return await asyncio.start_unix_server(self._accept, path)
+    async def listen(self, path: Path) -> None:
+        self._server = await asyncio.start_unix_server(self._accept, path)
+
+    async def close(self) -> None:
+        """Returns when no connection is left."""
+        if self._server:
+            self._server.close()
+        while self._connections:
+            for connection in list(self._connections):
+                connection.abort()
+            await asyncio.sleep(0.01)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = _Connection(self, reader, writer)
+        self._connections.add(connection)
         try:
             await connection.serve()
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -93,6 +106,7 @@ class IpcServer:
             logger.warning("ipc: %s: %s, connection closed", connection.component, error)
         finally:
             connection.close()
+            self._connections.discard(connection)
 
 
 class _Connection:
@@ -122,6 +136,9 @@ class _Connection:
         for task in self._tasks:
             task.cancel()
         self._writer.close()
+
+    def abort(self) -> None:
+        self._writer.transport.abort()
 
     async def _receive(self) -> Message:
         prelude = await self._reader.readexactly(eventstream.PRELUDE_BYTES)
@@ -178,7 +195,7 @@ class _Connection:
     def _event(self, stream: int, model: str, body: Document) -> None:
         if self._writer.transport.get_write_buffer_size() > _UNREAD_BYTES_MAX:
             logger.warning("ipc: %s does not read its events, connection closed", self.component)
-            self._writer.transport.abort()
+            self.abort()
         self._document(MessageType.APPLICATION_MESSAGE, stream, MODEL + model, body)
 
     def _fail(self, stream: int, error: IpcError) -> None:

@@ -97,17 +97,17 @@ class Nucleus:
         self._config.root.mkdir(parents=True, exist_ok=True)
         self._config.socket.parent.mkdir(parents=True, exist_ok=True)
         ipc = IpcServer(self._handlers(), self._tokens.component, self._profile.ipc_message_bytes_max)
-        server = await ipc.listen(self._config.socket)
+        await ipc.listen(self._config.socket)
         self._proxy.start()
         logger.info("nucleus (%s) of %s listens on %s", self._profile.name, self._config.thing, self._config.socket)
         supervisors = [asyncio.create_task(self._supervisor(item).run()) for item in self._config.components]
         try:
-            await asyncio.gather(*supervisors, server.serve_forever())
+            await asyncio.gather(*supervisors, asyncio.Event().wait())
         finally:
             for task in supervisors:
                 task.cancel()
             await asyncio.gather(*supervisors, return_exceptions=True)
-            server.close()
+            await ipc.close()
             await self._proxy.stop()
             self._config.socket.unlink(missing_ok=True)
 

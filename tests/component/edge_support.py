@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -154,6 +156,38 @@ class EdgeRegion:
         )
 
 
+class World:
+    """Emulated regions in which the gateway's certificate is registered; `primary_port` and the next three are used."""
+
+    def __init__(self, root: Path, table: ProcessTable, primary_port: int, *, with_dr: bool) -> None:
+        self.table = table
+        self.primary = EdgeRegion(Region("primary", "us-east-1", primary_port, primary_port + 1), root, table)
+        self.dr = EdgeRegion(Region("dr", "us-west-2", primary_port + 2, primary_port + 3), root, table)
+        self.regions = (self.primary, self.dr) if with_dr else (self.primary,)
+        self._root = root
+        for region in self.regions:
+            region.start()
+            region.provision()
+        self.endpoints = self.register(GATEWAY)
+
+    def register(self, thing: str) -> dict[str, MqttEndpoint]:
+        """A thing with one certificate in every region: role -> how it connects there."""
+        certificate = Certificate(self._root / f"{thing}.crt", self._root / f"{thing}.key")
+        for region in self.regions:
+            region.register(thing, certificate)
+        return {region.region.role: region.endpoint(thing, certificate) for region in self.regions}
+
+
+@contextmanager
+def running_world(primary_port: int, *, with_dr: bool) -> Iterator[World]:
+    with short_folder() as root:
+        table = ProcessTable(root, die_with_parent=True)
+        try:
+            yield World(root, table, primary_port, with_dr=with_dr)
+        finally:
+            table.stop_all()
+
+
 class RunningNucleus:
     """The stand-in with the edge component, as processes of their own."""
 
@@ -161,10 +195,11 @@ class RunningNucleus:
         self.root = root
         self.address = NucleusAddress(str(config["socket"]), SOURCE_TOKEN)
         self._table = table
+        self._has_component = "components" in config
         path = root / "nucleus.json"
         path.write_text(json.dumps(config))
         self._spec = ProcessSpec(
-            "nucleus", (sys.executable, "-m", "localcloud.nucleus", "--config", str(path)), cwd=REPOSITORY
+            f"nucleus-{root.name}", (sys.executable, "-m", "localcloud.nucleus", "--config", str(path)), cwd=REPOSITORY
         )
 
     @property
@@ -172,18 +207,28 @@ class RunningNucleus:
         return self.root / "work" / COMPONENT / "state" / "spool.db"
 
     def start(self) -> None:
+        """Returns when it listens, and has launched its component if it has one."""
         self._table.start(self._spec)
-        eventually(lambda: self.component_pid() > 0, "the component is launched")
+        eventually(Path(self.address.socket).exists, "the nucleus listens")
+        if self._has_component:
+            eventually(lambda: self.component_pid() > 0, "the component is launched")
+
+    def kill_alone(self) -> None:
+        """SIGKILL to the nucleus only: its component is left behind."""
+        os.kill(self._table.pid(self._spec.name), signal.SIGKILL)
+        eventually(lambda: not self._table.alive(self._spec.name), "the nucleus is dead")
+        Path(self.address.socket).unlink()
+        (self.root / "pids.json").unlink()
 
     def stop(self) -> None:
-        self._table.stop("nucleus")
+        self._table.stop(self._spec.name)
 
     def component_pid(self) -> int:
         path = self.root / "pids.json"
         return int(json.loads(path.read_text()).get(COMPONENT, 0)) if path.exists() else 0
 
     def log(self) -> str:
-        return (self._table.log_dir / "nucleus.log").read_text()
+        return (self._table.log_dir / f"{self._spec.name}.log").read_text()
 
     def sent(self) -> list[Range]:
         return sent_ledger(self.spool)
@@ -199,26 +244,26 @@ def short_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def nucleus_config(
-    root: Path,
-    primary: MqttEndpoint,
-    dr: MqttEndpoint | None,
-    **configuration: Any,
-) -> dict[str, Any]:
+def nucleus_config(root: Path, endpoints: Mapping[str, MqttEndpoint], **configuration: Any) -> dict[str, Any]:
     """The stand-in's configuration, with one edge component that hurries."""
     update: dict[str, Any] = {"tenant": TENANT, "linger_s": 0.1, "backoff_s_min": 0.1, "backoff_s_max": 1.0}
-    if dr:
+    if dr := endpoints.get("dr"):
         update |= {
             "dr_enabled": True, "dr_host": dr.host, "dr_port": dr.port, "dr_ca_path": dr.ca_path,
             "dr_certificate_path": dr.certificate_path, "dr_key_path": dr.key_path,
         }  # fmt: skip
+    component = {"recipe": str(RECIPE), "configuration": {**update, **configuration}}
+    return {**bare_nucleus_config(root, endpoints["primary"]), "components": [component]}
+
+
+def bare_nucleus_config(root: Path, uplink: MqttEndpoint) -> dict[str, Any]:
+    """Without components."""
     return {
         "thing": GATEWAY,
         "region": "us-east-1",
         "root": str(root),
         "socket": str(root / "ipc.sock"),
-        "uplink": {name: getattr(primary, name) for name in primary.__dataclass_fields__},
-        "components": [{"recipe": str(RECIPE), "configuration": {**update, **configuration}}],
+        "uplink": {name: getattr(uplink, name) for name in uplink.__dataclass_fields__},
         "visitors": [{"name": "simulator", "token": SOURCE_TOKEN, "access_control": ACCESS_CONTROL}],
     }
 
