@@ -74,7 +74,7 @@ def build(facts: Facts) -> dict[str, Any]:
             "by_path": {path: _count(devices) for path, devices in facts.sent.items()},
         },
         "regions": regions,
-        "alerts": [_alert(alert) for alert in openings],
+        "alerts": [alert_fields(alert) for alert in openings],
         "faults": faults,
         "false_alerts": len(false),
         "repeated_alerts": _repeated(facts.alerts),
@@ -140,7 +140,7 @@ def _explains(fault: Expected, alert: ReceivedAlert) -> bool:
     )
 
 
-def _alert(alert: ReceivedAlert) -> dict[str, Any]:
+def alert_fields(alert: ReceivedAlert) -> dict[str, Any]:
     body = alert.body
     return {
         "tenant": body["tenant"],

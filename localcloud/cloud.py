@@ -1,0 +1,350 @@
+"""The laptop edition as a whole: what runs, in which order it starts, where its files lie.
+
+build/local/
+  cloud.json      ports and tenant, so that a later command finds what an earlier one started
+  run/, logs/     one file per process
+  state/          the regions' state (survives `down`, not `reset`)
+  aws/config      AWS profiles `primary` and `dr`
+  ca/ things/     trust anchors; certificates and keys (0600)
+  gateway/        the nucleus's folder, with the edge component's durable queue
+  consumer-*/     the daemons' folders
+  alerts.jsonl    what the subscriber received
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+import boto3
+
+from deploy import topology
+from deploy.ensure.clients import Target
+from deploy.provision import onboard_thing, provision
+from edge_component.mqtt import MqttEndpoint
+from localcloud import region as regions
+from localcloud.processes import AlreadyRunning, ProcessSpec, ProcessTable
+from localcloud.region import DR, PRIMARY, REPOSITORY, Region
+from localcloud.simulator.local_source import ACCESS_CONTROL
+
+TENANT: Final = "acme"
+GATEWAY: Final = "gateway-1"
+COMPONENT: Final = "com.plantwatch.EdgeScorer"
+RECIPE: Final = REPOSITORY / "recipes" / "com.plantwatch.EdgeScorer-1.0.0.json"
+SIMULATOR: Final = "com.plantwatch.Simulator"
+RECEIVER_PORT: Final = 14580
+# Made by the process table, which may be in use.
+_KEPT: Final = frozenset({"run", "logs"})
+
+Say = Callable[[str], None]
+"""Told what happens now, one line at a time."""
+
+
+class NotRunning(Exception):
+    """The command needs a running local cloud."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where one local cloud lives and on which ports. Two of them run side by side if nothing of it is shared."""
+
+    root: Path
+    primary: Region = PRIMARY
+    dr: Region = DR
+    receiver_port: int = RECEIVER_PORT
+    things: tuple[str, ...] = ()
+    gateways: tuple[str, ...] = (GATEWAY,)
+
+    @property
+    def regions(self) -> tuple[Region, Region]:
+        return self.primary, self.dr
+
+    def region(self, role: str) -> Region:
+        return {region.role: region for region in self.regions}[role]
+
+    @property
+    def tenant(self) -> topology.Tenant:
+        return topology.Tenant(
+            TENANT, regions.ACCOUNT, self.primary.name, self.dr.name, gateways=self.gateways, things=self.things
+        )
+
+    def names(self, region: Region) -> topology.Names:
+        return topology.names(self.tenant, region.name)
+
+    @property
+    def aws_config(self) -> Path:
+        return self.root / "aws" / "config"
+
+    @property
+    def alerts_file(self) -> Path:
+        return self.root / "alerts.jsonl"
+
+    @property
+    def credentials_dir(self) -> Path:
+        return self.root / "things"
+
+    def ca_path(self, region: Region) -> Path:
+        return self.root / "ca" / f"{region.role}.pem"
+
+    @property
+    def socket_path(self) -> Path:
+        """Unix sockets allow 107 characters, and a checkout may lie deep."""
+        digest = hashlib.sha256(str(self.root.resolve()).encode()).hexdigest()[:12]
+        return Path(tempfile.gettempdir()) / f"plantwatch-{digest}.socket"
+
+    def mqtt_endpoint(self, thing: str, region: Region) -> MqttEndpoint:
+        folder = self.credentials_dir / thing
+        return MqttEndpoint(
+            regions.HOST,
+            region.mqtt_port,
+            thing,
+            str(folder / topology.CERTIFICATE_FILE),
+            str(folder / topology.PRIVATE_KEY_FILE),
+            str(self.ca_path(region)),
+        )
+
+
+class LocalCloud:
+    """Starts, stops and describes one local cloud. `die_with_parent`: nothing outlives the calling process."""
+
+    def __init__(self, layout: Layout, *, die_with_parent: bool = False) -> None:
+        self.layout = layout
+        self.processes = ProcessTable(layout.root, die_with_parent=die_with_parent)
+
+    @classmethod
+    def running(cls, root: Path) -> LocalCloud:
+        """The cloud that an earlier command started in `root`; NotRunning where there is none."""
+        file = root / "cloud.json"
+        if not file.exists():
+            raise NotRunning("the local cloud is not running: start it with `plantwatch up`")
+        cloud = cls(_layout_from(json.loads(file.read_text()), root))
+        if not cloud.processes.names():
+            raise NotRunning("the local cloud is not running: start it with `plantwatch up`")
+        return cloud
+
+    def up(self, say: Say) -> None:
+        """Start everything that is not running; provision. Raises what tells the user which part failed and why."""
+        self.layout.root.mkdir(parents=True, exist_ok=True)
+        (self.layout.root / "cloud.json").write_text(json.dumps(_layout_fields(self.layout), indent=1))
+        say("starting two regions")
+        self.start_regions()
+        say(f"provisioning tenant {TENANT} in {self.layout.primary.name} and {self.layout.dr.name}")
+        # AWS makes a table's replica itself, and confirms a subscription: what does so here has to run before.
+        self._start(self.replicator_spec())
+        self._start(self.receiver_spec())
+        report = self.provision()
+        say("provisioned: " + ", ".join(f"{count} {action}" for action, count in report.counts.items() if count))
+        say("starting gateway and consumers")
+        for region in self.layout.regions:
+            self._start(self.consumer_spec(region))
+        self._start(self.gateway_spec())
+        self.processes.check_alive()
+
+    def start_regions(self) -> None:
+        for region in self.layout.regions:
+            self._start(regions.emulator_spec(region, self.layout.root / "state"))
+        regions.write_aws_config(self.layout.aws_config, self.layout.regions)
+        for region in self.layout.regions:
+            self._wait_ready(region)
+            path = self.layout.ca_path(region)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(regions.fetch_ca(region))
+
+    def provision(self) -> Any:
+        with self.aws():
+            return provision(
+                self.layout.tenant,
+                self._targets(),
+                credentials_dir=self.layout.credentials_dir,
+                http_subscriber=f"http://{regions.HOST}:{self.layout.receiver_port}/",
+            )
+
+    def onboard_thing(self, name: str) -> None:
+        """A plain thing with its certificate in both regions; one that is there stays as it is."""
+        with self.aws():
+            onboard_thing(self.layout.tenant, name, self._targets(), credentials_dir=self.layout.credentials_dir)
+
+    def stop_region(self, role: str) -> None:
+        self.processes.stop(f"region-{role}")
+
+    def start_region(self, role: str) -> None:
+        region = self.layout.region(role)
+        self._start(regions.emulator_spec(region, self.layout.root / "state"))
+        self._wait_ready(region)
+
+    def down(self) -> None:
+        self.processes.stop_all(grace_s=20)
+        self.processes.close()
+        self.layout.socket_path.unlink(missing_ok=True)
+
+    def reset(self) -> None:
+        """Stop everything and forget everything that was stored."""
+        self.down()
+        self.forget()
+
+    def forget(self) -> None:
+        """Remove what a stopped cloud has stored. The running processes' own folders stay where any still run."""
+        if any(self.processes.status().values()):
+            raise AlreadyRunning(f"a local cloud is running in {self.layout.root}")
+        for entry in self.layout.root.iterdir():
+            if entry.is_dir() and entry.name not in _KEPT:
+                shutil.rmtree(entry)
+            elif not entry.is_dir():
+                entry.unlink()
+
+    @contextmanager
+    def aws(self) -> Iterator[None]:
+        """Within: this process's AWS is the two regions, by their profiles, and nothing of the user's own."""
+        kept = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+        for name in kept:
+            del os.environ[name]
+        os.environ.update(regions.profiles_environment(self.layout.aws_config))
+        try:
+            yield
+        finally:
+            for name in [name for name in os.environ if name.startswith("AWS_")]:
+                del os.environ[name]
+            os.environ.update(kept)
+
+    def session(self, role: str) -> Any:
+        """A boto3 session of one region; make its clients within `aws()`."""
+        return boto3.Session(profile_name=role)
+
+    def receiver_spec(self) -> ProcessSpec:
+        port = self.layout.receiver_port
+        arguments = ("--port", str(port), "--out", str(self.layout.alerts_file))
+        return _python("receiver", "localcloud.receiver", *arguments, ports=(port,))
+
+    def replicator_spec(self) -> ProcessSpec:
+        arguments = ("--status", str(self.layout.root / "replicator.json"), "--status-every-s", "2")
+        environment = regions.profiles_environment(self.layout.aws_config)
+        return _python("replicator", "localcloud.replicator", *arguments, env=environment)
+
+    def consumer_spec(self, region: Region) -> ProcessSpec:
+        """The consumer as on a server, told by its environment where everything is. Reads are tuned for latency: the
+        emulator has no limit of five reads per second and shard."""
+        names = self.layout.names(region)
+        settings = {
+            "TENANT": TENANT,
+            "REGION": region.name,
+            "STREAM_ARN": names.stream_arn,
+            "APPLICATION": names.consumer_application,
+            "RESULTS_TABLE": names.table,
+            "ALERTS_TOPIC_ARN": names.alerts_topic_arn,
+            "LAKE_BUCKET": names.lake_bucket,
+            "ACTIVE_REGION_PARAMETER": names.active_region_parameter,
+            "WORK_FOLDER": str(self.layout.root / f"consumer-{region.role}"),
+            "WORKER_ID": f"{region.role}-1",
+            "GATEWAYS": ",".join(self.layout.gateways),
+            "FLUSH_INTERVAL_S": "2",
+            "IDLE_BETWEEN_READS_MS": "200",
+            "FAILOVER_MS": "3000",
+            "LEASE_ASSIGNMENT_INTERVAL_MS": "1000",
+            "METRICS_LEVEL": "NONE",
+            "PROTECT_TABLES": "false",
+        }
+        environment = {f"PLANTWATCH_{name}": value for name, value in settings.items()} | regions.environment(region)
+        folder = self.layout.root / f"consumer-{region.role}"
+        return _python(f"consumer-{region.role}", "kcl_consumer", env=environment, folders=(folder,))
+
+    def gateway_spec(self) -> ProcessSpec:
+        config = self.layout.root / "gateway" / "nucleus.json"
+        config.parent.mkdir(parents=True, exist_ok=True)
+        config.write_text(json.dumps(self._nucleus_settings(), indent=1))
+        config.chmod(0o600)
+        # The nucleus runs the component in a folder of its own; a gateway has the component installed there.
+        return _python("gateway", "localcloud.nucleus", "--config", str(config), env={"PYTHONPATH": str(REPOSITORY)})
+
+    def simulator_token(self) -> str:
+        """The token with which a local driver speaks to the gateway's bus; made once, kept beside the gateway."""
+        file = self.layout.root / "gateway" / "simulator.token"
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(os.urandom(16).hex())
+            file.chmod(0o600)
+        return file.read_text()
+
+    def _nucleus_settings(self) -> Mapping[str, Any]:
+        gateway, dr = self.layout.gateways[0], self.layout.mqtt_endpoint(self.layout.gateways[0], self.layout.dr)
+        return {
+            "thing": gateway,
+            "region": self.layout.primary.name,
+            "root": str(self.layout.root / "gateway"),
+            "socket": str(self.layout.socket_path),
+            "uplink": asdict(self.layout.mqtt_endpoint(gateway, self.layout.primary)),
+            "components": [
+                {
+                    "recipe": str(RECIPE),
+                    "configuration": {
+                        "tenant": TENANT,
+                        "linger_s": 0.2,
+                        "dr_enabled": True,
+                        "dr_host": dr.host,
+                        "dr_port": dr.port,
+                        "dr_certificate_path": dr.certificate_path,
+                        "dr_key_path": dr.key_path,
+                        "dr_ca_path": dr.ca_path,
+                    },
+                }
+            ],
+            "visitors": [
+                {"name": SIMULATOR, "token": self.simulator_token(), "access_control": ACCESS_CONTROL},
+            ],
+        }
+
+    def _targets(self) -> tuple[Target, Target]:
+        primary, dr = self.layout.regions
+        return (
+            Target(topology.RegionRole.PRIMARY, primary.name, primary.role),
+            Target(topology.RegionRole.DR, dr.name, dr.role),
+        )
+
+    def _start(self, spec: ProcessSpec) -> None:
+        if not self.processes.alive(spec.name):
+            self.processes.start(spec)
+
+    def _wait_ready(self, region: Region, timeout_s: float = 60.0) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not regions.is_ready(region):
+            self.processes.check_alive()
+            if time.monotonic() > deadline:
+                raise TimeoutError(
+                    f"region {region.role} does not answer\n{self.processes.log_tail(f'region-{region.role}')}"
+                )
+            time.sleep(0.05)
+
+
+def _python(name: str, module: str, *arguments: str, **options: Any) -> ProcessSpec:
+    return ProcessSpec(name, (sys.executable, "-m", module, *arguments), cwd=REPOSITORY, **options)
+
+
+def free_port() -> int:
+    """A port that nobody listens on now; for clouds that run beside the user's own."""
+    with socket.socket() as probe:
+        probe.bind((regions.HOST, 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def _layout_fields(layout: Layout) -> dict[str, Any]:
+    return {name: value for name, value in asdict(layout).items() if name != "root"}
+
+
+def _layout_from(values: Mapping[str, Any], root: Path) -> Layout:
+    kept: dict[str, Any] = {item.name: values[item.name] for item in fields(Layout) if item.name in values}
+    for role in ("primary", "dr"):
+        kept[role] = Region(**kept[role])
+    for name in ("things", "gateways"):
+        kept[name] = tuple(kept[name])
+    return Layout(root=root, **kept)

@@ -1,0 +1,154 @@
+"""`plantwatch up`, `down`, `status`, `reset`, `replay`: the laptop edition on the command line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from deploy.ensure.core import EnsureFailed
+from localcloud import show
+from localcloud.cloud import TENANT, Layout, LocalCloud, NotRunning
+from localcloud.processes import AlreadyRunning, PortTaken, ProcessDied
+from localcloud.region import REPOSITORY
+from localcloud.replay import Incomplete, Via, replay, summarize
+from plantwatch.csvfile import InvalidFile
+from plantwatch.ports import DeliveryFailed
+from plantwatch.telemetry import InvalidReading, checked_name
+
+DEFAULT_ROOT = REPOSITORY / "build" / "local"
+EXIT_FAILED = 1
+EXIT_INCOMPLETE = 3
+
+Root = Annotated[Path, typer.Option("--root", help="The local cloud's folder.", show_default=False)]
+console = Console(stderr=True, highlight=False)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `plantwatch`."""
+    app.command("up")(up)
+    app.command("status")(status)
+    app.command("down")(down)
+    app.command("reset")(reset)
+    app.command("replay")(replay_file)
+
+
+def up(root: Root = DEFAULT_ROOT) -> None:
+    """Start the local cloud (two regions, replicator, gateway, consumers) and leave it running."""
+    cloud = LocalCloud(Layout(root))
+    with explained():
+        try:
+            cloud.up(say)
+        except BaseException:
+            console.print("stopping what was started")
+            cloud.down()
+            raise
+    say("running; try: plantwatch replay FILE.csv --tenant acme --device pump-7 --via edge")
+
+
+def status(root: Root = DEFAULT_ROOT, as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+    """What runs, how much memory it takes, where its log is. Exit code 1 if anything has died."""
+    with explained():
+        cloud = LocalCloud.running(root)
+    alive = cloud.processes.status()
+    rows = [
+        {
+            "process": name,
+            "alive": alive[name],
+            "rss_mb": round(sum(cloud.processes.rss_mb(name).values()), 1),
+            "log": str(cloud.processes.log_path(name)),
+        }
+        for name in alive
+    ]
+    if as_json:
+        print(json.dumps(rows, indent=1))
+    else:
+        print_status(rows)
+    if not all(alive.values()):
+        raise typer.Exit(EXIT_FAILED)
+
+
+def down(root: Root = DEFAULT_ROOT) -> None:
+    """Stop the local cloud; what is stored stays for the next `up`."""
+    LocalCloud(Layout(root)).down()
+    say("stopped")
+
+
+def reset(root: Root = DEFAULT_ROOT) -> None:
+    """Stop the local cloud and forget everything that it stored, certificates included."""
+    LocalCloud(Layout(root)).reset()
+    say("stopped, and everything forgotten")
+
+
+def replay_file(
+    file: Annotated[Path, typer.Argument(help="A CSV file: first column the time, other numeric columns signals.")],
+    tenant: Annotated[str, typer.Option(help="Whose machine it is.")],
+    device: Annotated[str, typer.Option(help="The machine's name.")],
+    via: Annotated[Via, typer.Option(help="Through the gateway, or from a thing of its own.")] = Via.EDGE,
+    rate: Annotated[float | None, typer.Option(help="Rows per second; as fast as possible if not given.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the report as JSON here.")] = None,
+    root: Root = DEFAULT_ROOT,
+) -> None:
+    """Send a file's rows through the whole pipeline and say what became of them.
+
+    Example: plantwatch replay pump.csv --tenant acme --device pump-7 --via edge --report r.json
+    """
+    with explained():
+        if tenant != TENANT:
+            raise InvalidFile(f"the local cloud has one tenant, {TENANT}, not {tenant}")
+        checked_name(device)
+        cloud = LocalCloud.running(root)
+        run = replay(cloud, file, device=device, via=via, rate=rate, say=say)
+        result = summarize(cloud, run, say=say)
+    if report is not None:
+        report.parent.mkdir(parents=True, exist_ok=True)
+        report.write_text(json.dumps(result, indent=1))
+    show.replay_report(Console(highlight=False), result)
+    if not result["ok"]:
+        raise typer.Exit(EXIT_INCOMPLETE)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """What a user can do something about is one line, not a traceback; Ctrl-C says that it was heard."""
+    try:
+        yield
+    except _EXPLAINED as error:
+        console.print(f"error: {error}", style="red", markup=False)
+        raise typer.Exit(EXIT_FAILED) from None
+    except KeyboardInterrupt:
+        console.print("interrupted")
+        raise typer.Exit(130) from None
+
+
+_EXPLAINED = (
+    AlreadyRunning,
+    DeliveryFailed,
+    EnsureFailed,
+    Incomplete,
+    InvalidFile,
+    InvalidReading,
+    NotRunning,
+    PortTaken,
+    ProcessDied,
+    TimeoutError,
+)
+
+
+def say(line: str) -> None:
+    console.print(line, markup=False)
+
+
+def print_status(rows: list[dict[str, Any]]) -> None:
+    table = Table("process", "state", "memory", "log", box=None)
+    for row in rows:
+        state = "[green]running" if row["alive"] else "[red]died"
+        table.add_row(row["process"], state, f"{row['rss_mb']:.0f} MB", row["log"])
+    Console(file=sys.stdout, highlight=False).print(table)

@@ -1,0 +1,231 @@
+"""Send the rows of a CSV file through the whole pipeline of a running local cloud, wait, and report.
+
+Each row carries the attribute `row` (the replay's name and the line's number), so that what is stored can be compared
+with what was sent row by row, also when two rows are alike.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+from edge_component.nucleus import NucleusAddress
+from localcloud.cloud import TENANT, LocalCloud
+from localcloud.evidence import MARK, LakeView, Stored, read_region
+from localcloud.report import ReceivedAlert, alert_fields
+from localcloud.simulator.local_source import LocalSource
+from localcloud.simulator.thing_publisher import ThingPublisher
+from plantwatch.csvfile import BadRow, Row, read_rows
+from plantwatch.telemetry import TIMESTAMP_KEY
+
+# Nothing new stored anywhere for so long: what is still missing will not come. A consumer that starts needs 15 s, one
+# whose daemon was killed a minute.
+QUIET_S_MAX: Final = 120.0
+_POLL_S: Final = 0.5
+_SETTLE_S: Final = 1.0
+
+Progress = Callable[[str], None]
+Send = Callable[[str, Mapping[str, Any]], None]
+"""Sends one reading's fields (with `ts`) as a device."""
+
+
+class Via(StrEnum):
+    """How rows enter: by the gateway's local bus, or from a thing with its own certificate."""
+
+    EDGE = "edge"
+    THING = "thing"
+
+
+class Incomplete(Exception):
+    """Not everything that was sent has been acknowledged or stored in time."""
+
+
+@dataclass
+class Replay:
+    """One replay: what was sent, what was refused."""
+
+    name: str
+    file: Path
+    device: str
+    via: Via
+    started_at: float = field(default_factory=time.time)
+    sent: set[str] = field(default_factory=set)
+    bad_rows: list[BadRow] = field(default_factory=list)
+
+    def is_mine(self, mark: str) -> bool:
+        return mark.startswith(f"{self.name}:")
+
+
+def replay(
+    cloud: LocalCloud, file: Path, *, device: str, via: Via, rate: float | None = None, say: Progress = print
+) -> Replay:
+    """Send every good row, in the file's order, at `rate` rows/s (None: as fast as they are taken)."""
+    run = Replay(secrets.token_hex(4), file, device, via)
+    rows = read_rows(file, received_at=round(time.time() * 1000))
+    with sender(cloud, [device], via) as send:
+        for row in _paced(rows, rate):
+            if isinstance(row, BadRow):
+                run.bad_rows.append(row)
+                say(f"{file.name}:{row.number}: {row.reason} ({row.detail})")
+                continue
+            mark = f"{run.name}:{row.number}"
+            send(device, _fields(row, mark))
+            run.sent.add(mark)
+            if len(run.sent) % 1000 == 0:
+                say(f"{len(run.sent)} rows sent")
+    say(f"{len(run.sent)} rows sent, {len(run.bad_rows)} refused")
+    return run
+
+
+class ThingsSender:
+    """Sends readings as plain things; `raw` sends any bytes, also what will be refused."""
+
+    def __init__(self, things: Mapping[str, ThingPublisher]) -> None:
+        self._things = things
+
+    def __call__(self, device: str, fields: Mapping[str, Any]) -> None:
+        rest = {name: value for name, value in fields.items() if name != TIMESTAMP_KEY}
+        self._things[device].publish(rest, fields[TIMESTAMP_KEY])
+
+    def raw(self, device: str, payload: bytes) -> None:
+        self._things[device].publish_bytes(payload)
+
+
+@contextmanager
+def sender(cloud: LocalCloud, devices: Sequence[str], via: Via, *, drain_s: float = QUIET_S_MAX) -> Iterator[Send]:
+    """Sends as any of `devices`; on leaving waits until everything is acknowledged. Incomplete where it is not."""
+    if via is Via.THING:
+        with things_sender(cloud, devices, drain_s) as send:
+            yield send
+    else:
+        with LocalSource(NucleusAddress(str(cloud.layout.socket_path), cloud.simulator_token())) as source:
+            yield source.send
+            if not source.drain(drain_s):
+                raise Incomplete("not acknowledged by the edge component")
+
+
+@contextmanager
+def things_sender(cloud: LocalCloud, devices: Sequence[str], drain_s: float = QUIET_S_MAX) -> Iterator[ThingsSender]:
+    """Each device is a thing with its own certificate and a connection to each region."""
+    with ExitStack() as stack:
+        things: dict[str, ThingPublisher] = {}
+        for device in devices:
+            cloud.onboard_thing(device)
+            endpoints = {region.role: cloud.layout.mqtt_endpoint(device, region) for region in cloud.layout.regions}
+            things[device] = stack.enter_context(ThingPublisher(TENANT, device, endpoints))
+        yield ThingsSender(things)
+        late = {device: thing.health() for device, thing in things.items() if not thing.drain(drain_s)}
+        if late:
+            raise Incomplete(f"not acknowledged by both regions: {late}")
+
+
+def wait_until_stored(
+    cloud: LocalCloud, sent: Mapping[str, set[str]], views: Mapping[str, LakeView], *, say: Progress = print
+) -> None:
+    """Until both lakes have every mark of every device, or nothing more has come for a while."""
+    wanted = sum(map(len, sent.values()))
+    before, moved_at = -1, time.monotonic()
+    while time.monotonic() - moved_at < QUIET_S_MAX:
+        cloud.processes.check_alive()
+        stored = 0
+        for view in views.values():
+            view.refresh()
+            marks = view.marks(sent.keys())
+            stored += sum(len(sent[device] & found.keys()) for device, found in marks.items())
+        if stored == wanted * len(views):
+            return
+        if stored != before:
+            before, moved_at = stored, time.monotonic()
+            say(f"stored {stored} of {wanted * len(views)} rows in {len(views)} regions")
+        time.sleep(_POLL_S)
+
+
+def lake_views(cloud: LocalCloud) -> dict[str, LakeView]:
+    """One view per region's role; make and use them within `cloud.aws()`."""
+    return {
+        region.role: LakeView(cloud.session(region.role).client("s3"), cloud.layout.names(region))
+        for region in cloud.layout.regions
+    }
+
+
+def summarize(cloud: LocalCloud, run: Replay, *, say: Progress = print) -> dict[str, Any]:
+    """Wait for the stores, then the replay's report."""
+    with cloud.aws():
+        views = lake_views(cloud)
+        sent = {run.device: run.sent}
+        wait_until_stored(cloud, sent, views, say=say)
+        time.sleep(_SETTLE_S)  # the last alert is sent before its reading is stored, but takes its way by HTTP
+        stored = {
+            region.role: only_mine(
+                read_region(
+                    cloud.session(region.role), cloud.layout.names(region), views[region.role], devices={run.device}
+                ),
+                run,
+            )
+            for region in cloud.layout.regions
+        }
+    alerts = [
+        alert
+        for alert in received_alerts(cloud)
+        if alert.body["device"] == run.device and alert.received_at >= run.started_at * 1000
+    ]
+    regions = {role: _region(found, run) for role, found in stored.items()}
+    return {
+        "ok": all(not region["missing"] and not region["duplicate"] for region in regions.values()),
+        "file": str(run.file),
+        "tenant": TENANT,
+        "device": run.device,
+        "via": str(run.via),
+        "duration_s": round(time.time() - run.started_at, 1),
+        "sent": len(run.sent),
+        "bad_rows": [{"row": bad.number, "reason": str(bad.reason), "detail": bad.detail} for bad in run.bad_rows],
+        "regions": regions,
+        "alerts": [alert_fields(alert) for alert in alerts if alert.is_opening],
+    }
+
+
+def only_mine(stored: Stored, run: Replay) -> Stored:
+    """What belongs to this replay, of all that the device ever sent."""
+    for counts in (*stored.stream.values(), *stored.lake.values()):
+        for mark in [mark for mark in counts if not run.is_mine(mark)]:
+            del counts[mark]
+    return stored
+
+
+def received_alerts(cloud: LocalCloud) -> list[ReceivedAlert]:
+    """What the subscriber has received so far."""
+    file = cloud.layout.alerts_file
+    lines = file.read_text().splitlines() if file.exists() else []
+    return [ReceivedAlert(line["message"], line["received_at"]) for line in map(json.loads, lines)]
+
+
+def _region(stored: Stored, run: Replay) -> dict[str, Any]:
+    missing = stored.missing({run.device: run.sent})
+    return {
+        "region": stored.region,
+        "received": stored.received,
+        "redelivered": stored.redelivered,
+        "duplicate": stored.duplicate,
+        "missing": sum(map(len, missing.values())),
+        "lake_rows": stored.lake_rows,
+    }
+
+
+def _fields(row: Row, mark: str) -> dict[str, Any]:
+    missing = dict.fromkeys(row.missing)
+    return {TIMESTAMP_KEY: row.observed_at, **row.signals, **missing, **row.attributes, MARK: mark}
+
+
+def _paced(rows: Iterator[Row | BadRow], rate: float | None) -> Iterator[Row | BadRow]:
+    started = time.monotonic()
+    for index, row in enumerate(rows):
+        if rate:
+            time.sleep(max(0.0, started + index / rate - time.monotonic()))
+        yield row
