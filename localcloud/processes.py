@@ -45,7 +45,7 @@ class PortTaken(Exception):
 
 @dataclass(frozen=True)
 class ProcessSpec:
-    """What to start. `env` is added to the caller's environment without its AWS_* variables.
+    """What to start. `env` is added to the caller's environment (without its AWS settings and proxies).
 
     `ports` are checked to be free and `folders` created before the start.
     """
@@ -248,8 +248,13 @@ class ProcessTable:
 
 
 def inherited_environment() -> dict[str, str]:
-    """Ours, without the user's own AWS settings: no process of the laptop edition may reach a real account."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    """Ours, without the user's AWS settings and proxies: no process of the laptop edition may reach a real account,
+    and what it does reach is on this machine."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("AWS_") and not name.lower().endswith("_proxy")
+    }
 
 
 def ensure_port_free(port: int, host: str = "127.0.0.1") -> None:

@@ -54,11 +54,13 @@ class Snapshots:
         self.something_happened = False
         self._child: int | None = None
         self._last_took_s = 0.0
+        self._ended = False
 
     async def run(self) -> None:
-        while True:
+        # Not by cancellation alone: wait_for may swallow one that comes together with its result.
+        while not self._ended:
             await asyncio.sleep(max(self.every_s, self._last_took_s / CPU_SHARE_MAX))
-            if self.something_happened:
+            if self.something_happened and not self._ended:
                 self.something_happened = False
                 begin = time.monotonic()
                 await self.take()
@@ -76,12 +78,13 @@ class Snapshots:
             os.kill(pid, signal.SIGKILL)
             status = -1
         self._child = None
-        if status != 0:
+        if status != 0 and not self._ended:
             self.something_happened = True
             _log.error("a snapshot failed (status %d); the next one is due in %g s", status, self.every_s)
 
     def abandon(self) -> None:
-        """Nothing older may be written after the state is saved at a stop."""
+        """The state is about to be saved at a stop: nothing older may be written after it."""
+        self._ended = True
         if self._child is not None:
             os.kill(self._child, signal.SIGKILL)
 

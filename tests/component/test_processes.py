@@ -152,9 +152,12 @@ def test_a_taken_port_is_named_with_its_holder(table: ProcessTable) -> None:
     assert table.names() == []
 
 
-def test_no_process_sees_the_users_own_aws_settings(table: ProcessTable, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_process_sees_the_users_own_aws_settings_or_proxy(
+    table: ProcessTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AWS_PROFILE", "production")
-    code = "import os; print(sorted(n for n in os.environ if n.startswith('AWS_')), 'end', flush=True)"
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    code = "import os; print(sorted(n for n in os.environ if n.startswith('AWS_') or 'proxy' in n), 'end', flush=True)"
     table.start(python("worker", code, AWS_REGION="us-east-1"))
     printed(table, "worker", "end")
 
