@@ -1,4 +1,5 @@
-"""`python -m localcloud.nucleus --config FILE.json`: run the stand-in until SIGTERM or SIGINT."""
+"""`python -m localcloud.nucleus --config FILE.json`: run the stand-in until SIGTERM or SIGINT; SIGHUP
+reads the components' configuration again, as a new deployment."""
 
 from __future__ import annotations
 
@@ -8,13 +9,17 @@ import logging
 import signal
 from pathlib import Path
 
-from localcloud.nucleus.nucleus import Nucleus, NucleusSettings, read_settings
+from localcloud.nucleus import settings
+from localcloud.nucleus.nucleus import Nucleus
 
 
-async def _run(config: NucleusSettings) -> None:
-    task = asyncio.ensure_future(Nucleus(config).run())
+async def _run(path: Path) -> None:
+    nucleus = Nucleus(settings.read(path))
+    task = asyncio.ensure_future(nucleus.run())
+    loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(name, task.cancel)
+        loop.add_signal_handler(name, task.cancel)
+    loop.add_signal_handler(signal.SIGHUP, lambda: nucleus.deploy(settings.read(path)))
     try:
         await task
     except asyncio.CancelledError:
@@ -26,7 +31,7 @@ def main() -> None:
     parser.add_argument("--config", type=Path, required=True)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    asyncio.run(_run(read_settings(arguments.config)))
+    asyncio.run(_run(arguments.config))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -21,6 +22,8 @@ logger = logging.getLogger(__name__)
 MODEL: Final = "aws.greengrass#"
 # A component that stopped reading is cut off before its unread events fill the nucleus's memory.
 _UNREAD_BYTES_MAX: Final = 8 * 1024 * 1024
+
+_REFUSED_S: Final = 1.0
 
 Document = dict[str, Any]
 SendEvent = Callable[[str, Document], None]
@@ -120,6 +123,9 @@ class _Connection:
 
     async def serve(self) -> None:
         if not await self._connect():
+            # The client closes when it has read the refusal; if we closed first, it might never read it.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._reader.read(), _REFUSED_S)
             return
         while True:
             message = await self._receive()

@@ -6,13 +6,8 @@ import asyncio
 import json
 import logging
 import os
-import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from edge_component.mqtt import MqttEndpoint
 from localcloud.nucleus import recipe as recipes
 from localcloud.nucleus.access import MQTT_PROXY, PUBSUB, allowed
 from localcloud.nucleus.components import Launch, Supervisor, Tokens
@@ -22,59 +17,11 @@ from localcloud.nucleus.ipc import Call, Handler, InvalidArguments, IpcServer, R
 from localcloud.nucleus.profile import PROFILES
 from localcloud.nucleus.pubsub import LocalBus
 from localcloud.nucleus.recipe import Recipe
-from plantwatch import settings
+from localcloud.nucleus.settings import Deployment, NucleusSettings
 
 logger = logging.getLogger(__name__)
 
 STATES: Final = frozenset({"RUNNING", "ERRORED"})
-# `struct sockaddr_un` holds 108 bytes with the closing zero.
-SOCKET_PATH_CHARS_MAX: Final = 107
-
-
-@dataclass(frozen=True, slots=True)
-class Deployment:
-    """One component to run: its recipe, what a deployment changes in its configuration, and how it is started here
-    (the recipe's own script installs from artefacts; a checkout has them already)."""
-
-    recipe: Path
-    configuration: Mapping[str, Any] = field(default_factory=dict)
-    command: tuple[str, ...] = (sys.executable, "-m", "edge_component")
-
-
-@dataclass(frozen=True, slots=True)
-class Visitor:
-    """A local client that the stand-in does not launch (a simulated sensor driver), with its token."""
-
-    name: str
-    token: str
-    access_control: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class NucleusSettings:
-    """`root` holds `work/{component}` and `pids.json`; `socket` may be relative to it."""
-
-    thing: str
-    region: str
-    root: Path
-    socket: Path
-    uplink: MqttEndpoint
-    components: tuple[Deployment, ...] = ()
-    visitors: tuple[Visitor, ...] = ()
-    profile: str = "lite"
-
-    def __post_init__(self) -> None:
-        problems = []
-        if self.profile not in PROFILES:
-            problems.append(f"profile: {self.profile}, not one of {', '.join(PROFILES)}")
-        if len(str(self.socket)) > SOCKET_PATH_CHARS_MAX:
-            problems.append(f"socket: longer than {SOCKET_PATH_CHARS_MAX} characters")
-        if problems:
-            raise settings.InvalidSettings(problems)
-
-
-def read_settings(path: Path) -> NucleusSettings:
-    return settings.load(NucleusSettings, json.loads(path.read_text()))
 
 
 class Nucleus:
@@ -110,6 +57,12 @@ class Nucleus:
             await ipc.close()
             await self._proxy.stop()
             self._config.socket.unlink(missing_ok=True)
+
+    def deploy(self, config: NucleusSettings) -> None:
+        """A new deployment: merge the components' configuration and tell them (as the classic nucleus does)."""
+        for deployment in config.components:
+            component = recipes.read(deployment.recipe).name
+            self._configurations.change(component, deployment.configuration)
 
     def _handlers(self) -> dict[str, Handler]:
         return {

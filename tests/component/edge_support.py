@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -20,6 +20,15 @@ from botocore.config import Config
 from edge_component.mqtt import MqttEndpoint
 from edge_component.nucleus import NucleusAddress
 from edge_component.spool import Range, dropped_ledger, sent_ledger
+from localcloud.nucleus import settings
+from localcloud.nucleus.settings import (
+    COMPONENT,
+    RECIPE,
+    Deployment,
+    NucleusSettings,
+    Visitor,
+    edge_configuration,
+)
 from localcloud.processes import ProcessSpec, ProcessTable, wait_until
 from localcloud.region import HOST, REPOSITORY, Region, emulator_spec, endpoint_url, fetch_ca, wait_ready
 from localcloud.simulator.local_source import ACCESS_CONTROL
@@ -30,8 +39,6 @@ from plantwatch.telemetry import parse_topic
 
 TENANT: Final = "acme"
 GATEWAY: Final = "gateway-1"
-COMPONENT: Final = "com.plantwatch.EdgeScorer"
-RECIPE: Final = REPOSITORY / "recipes" / f"{COMPONENT}-1.0.0.json"
 SOURCE_TOKEN: Final = "token-of-the-simulator"
 STREAM: Final = "anomaly-stream-acme"
 _ACCOUNT: Final = "000000000000"
@@ -191,13 +198,13 @@ def running_world(primary_port: int, *, with_dr: bool) -> Iterator[World]:
 class RunningNucleus:
     """The stand-in with the edge component, as processes of their own."""
 
-    def __init__(self, config: Mapping[str, Any], root: Path, table: ProcessTable) -> None:
-        self.root = root
-        self.address = NucleusAddress(str(config["socket"]), SOURCE_TOKEN)
+    def __init__(self, config: NucleusSettings, table: ProcessTable) -> None:
+        self.root = root = config.root
+        self.address = NucleusAddress(str(config.socket), SOURCE_TOKEN)
         self._table = table
-        self._has_component = "components" in config
-        path = root / "nucleus.json"
-        path.write_text(json.dumps(config))
+        self._has_component = bool(config.components)
+        self._path = path = root / "nucleus.json"
+        settings.write(path, config)
         self._spec = ProcessSpec(
             f"nucleus-{root.name}", (sys.executable, "-m", "localcloud.nucleus", "--config", str(path)), cwd=REPOSITORY
         )
@@ -212,6 +219,11 @@ class RunningNucleus:
         eventually(Path(self.address.socket).exists, "the nucleus listens")
         if self._has_component:
             eventually(lambda: self.component_pid() > 0, "the component is launched")
+
+    def deploy(self, config: NucleusSettings) -> None:
+        """Change the component's configuration while it runs."""
+        settings.write(self._path, config)
+        os.kill(self._table.pid(self._spec.name), signal.SIGHUP)
 
     def kill_alone(self) -> None:
         """SIGKILL to the nucleus only: its component is left behind."""
@@ -244,28 +256,17 @@ def short_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def nucleus_config(root: Path, endpoints: Mapping[str, MqttEndpoint], **configuration: Any) -> dict[str, Any]:
-    """The stand-in's configuration, with one edge component that hurries."""
-    update: dict[str, Any] = {"tenant": TENANT, "linger_s": 0.1, "backoff_s_min": 0.1, "backoff_s_max": 1.0}
-    if dr := endpoints.get("dr"):
-        update |= {
-            "dr_enabled": True, "dr_host": dr.host, "dr_port": dr.port, "dr_ca_path": dr.ca_path,
-            "dr_certificate_path": dr.certificate_path, "dr_key_path": dr.key_path,
-        }  # fmt: skip
-    component = {"recipe": str(RECIPE), "configuration": {**update, **configuration}}
-    return {**bare_nucleus_config(root, endpoints["primary"]), "components": [component]}
+def edge_nucleus(root: Path, endpoints: Mapping[str, MqttEndpoint], **changes: Any) -> NucleusSettings:
+    """A nucleus with one edge component that hurries."""
+    hurried: dict[str, Any] = {"linger_s": 0.1, "backoff_s_min": 0.1, "backoff_s_max": 1.0, "tenant": TENANT, **changes}
+    configuration = edge_configuration(dr=endpoints.get("dr"), **hurried)
+    return replace(bare_nucleus(root, endpoints["primary"]), components=(Deployment(RECIPE, configuration),))
 
 
-def bare_nucleus_config(root: Path, uplink: MqttEndpoint) -> dict[str, Any]:
-    """Without components."""
-    return {
-        "thing": GATEWAY,
-        "region": "us-east-1",
-        "root": str(root),
-        "socket": str(root / "ipc.sock"),
-        "uplink": {name: getattr(uplink, name) for name in uplink.__dataclass_fields__},
-        "visitors": [{"name": "simulator", "token": SOURCE_TOKEN, "access_control": ACCESS_CONTROL}],
-    }
+def bare_nucleus(root: Path, uplink: MqttEndpoint, *visitors: Visitor) -> NucleusSettings:
+    """A nucleus without components."""
+    simulator = Visitor("simulator", SOURCE_TOKEN, ACCESS_CONTROL)
+    return NucleusSettings(GATEWAY, "us-east-1", root, root / "ipc.sock", uplink, (), (simulator, *visitors))
 
 
 def eventually(condition: Callable[[], bool], what: str, timeout_s: float = 20.0) -> None:

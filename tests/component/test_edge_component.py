@@ -24,9 +24,9 @@ from tests.component.edge_support import (
     EdgeRegion,
     RunningNucleus,
     World,
+    edge_nucleus,
     eventually,
     now_ms,
-    nucleus_config,
     running_world,
     short_folder,
 )
@@ -46,7 +46,7 @@ def world() -> Iterator[World]:
 @pytest.fixture
 def nucleus(world: World) -> Iterator[RunningNucleus]:
     with short_folder() as root:
-        running = RunningNucleus(nucleus_config(root, world.endpoints), root, world.table)
+        running = RunningNucleus(edge_nucleus(root, world.endpoints), world.table)
         running.start()
         yield running
         running.stop()
@@ -199,8 +199,8 @@ def test_the_status_says_what_was_sent_and_how_each_leg_is(nucleus: RunningNucle
 
 def test_a_bad_configuration_is_refused_with_all_problems(world: World) -> None:
     with short_folder() as root:
-        config = nucleus_config(root, world.endpoints, tenant="no tenant", linger_s=-1)
-        running = RunningNucleus(config, root, world.table)
+        config = edge_nucleus(root, world.endpoints, tenant="no tenant", linger_s=-1)
+        running = RunningNucleus(config, world.table)
         running.start()
         try:
             eventually(lambda: "exited with 1" in running.log(), "the component gives up")
@@ -208,6 +208,26 @@ def test_a_bad_configuration_is_refused_with_all_problems(world: World) -> None:
             assert "configuration: linger_s: must be above 0" in running.log()
         finally:
             running.stop()
+
+
+def test_a_new_configuration_is_taken_over_and_a_bad_one_is_not(world: World, nucleus: RunningNucleus) -> None:
+    devices = ["oven-a"]
+    with source_at(nucleus) as source:
+        send(source, devices, range(50))
+        assert source.drain(20.0)
+        before = nucleus.component_pid()
+        nucleus.deploy(edge_nucleus(nucleus.root, world.endpoints, linger_s="soon"))
+        eventually(lambda: "configuration refused" in nucleus.log(), "the bad one is refused")
+        send(source, devices, range(50, 100))
+        assert source.drain(20.0), "and the last good one stays"
+        nucleus.deploy(edge_nucleus(nucleus.root, world.endpoints, linger_s=0.2))
+        eventually(lambda: "epoch 2" in nucleus.log(), "the good one is taken over")
+        assert "warm start" in nucleus.log()
+        send(source, devices, range(100, 150))
+        assert source.drain(20.0)
+    for region in world.regions:
+        await_arrivals(region, devices, each_once(devices, range(150)))
+    assert nucleus.component_pid() == before, "without a new process"
 
 
 def test_a_plain_thing_publishes_its_own_readings_to_both_regions(world: World) -> None:

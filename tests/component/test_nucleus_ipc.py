@@ -12,6 +12,7 @@ import pytest
 from awsiot.greengrasscoreipc import clientv2, connect, model
 
 from edge_component.nucleus import Nucleus, NucleusAddress, NucleusUnavailable, describe
+from localcloud.nucleus.settings import Visitor
 from plantwatch.ports import DeliveryFailed
 from plantwatch.telemetry import telemetry_topic
 from tests.component.edge_support import (
@@ -19,7 +20,7 @@ from tests.component.edge_support import (
     TENANT,
     RunningNucleus,
     World,
-    bare_nucleus_config,
+    bare_nucleus,
     eventually,
     running_world,
     short_folder,
@@ -28,10 +29,10 @@ from tests.component.edge_support import (
 pytestmark = [pytest.mark.component, pytest.mark.timeout(60)]
 
 TELEMETRY = telemetry_topic(TENANT, GATEWAY)
-PUBLISHER = {
-    "name": "publisher",
-    "token": "token-of-the-publisher",
-    "access_control": {
+PUBLISHER = Visitor(
+    "publisher",
+    "token-of-the-publisher",
+    {
         "aws.greengrass.ipc.mqttproxy": {
             "p1": {
                 "operations": ["aws.greengrass#PublishToIoTCore"],
@@ -39,7 +40,7 @@ PUBLISHER = {
             }
         }
     },
-}
+)
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +52,7 @@ def world() -> Iterator[World]:
 @pytest.fixture(scope="module")
 def nucleus(world: World) -> Iterator[RunningNucleus]:
     with short_folder() as root:
-        config = bare_nucleus_config(root, world.endpoints["primary"])
-        config["visitors"].append(PUBLISHER)
-        running = RunningNucleus(config, root, world.table)
+        running = RunningNucleus(bare_nucleus(root, world.endpoints["primary"], PUBLISHER), world.table)
         running.start()
         eventually(lambda: "connected as" in running.log(), "the nucleus is online")
         yield running
@@ -68,7 +67,7 @@ def client(nucleus: RunningNucleus) -> Iterator[Nucleus]:
 
 @pytest.fixture
 def publisher(nucleus: RunningNucleus) -> Iterator[Nucleus]:
-    address = NucleusAddress(nucleus.address.socket, str(PUBLISHER["token"]))
+    address = NucleusAddress(nucleus.address.socket, PUBLISHER.token)
     with closing(Nucleus(address, on_lost=lambda: None)) as connection:
         yield connection
 
@@ -140,7 +139,7 @@ def test_what_the_cloud_refuses_is_a_service_error(publisher: Nucleus) -> None:
 
 def test_a_message_above_the_limit_of_nucleus_lite_closes_the_connection(nucleus: RunningNucleus) -> None:
     lost = threading.Event()
-    address = NucleusAddress(nucleus.address.socket, str(PUBLISHER["token"]))
+    address = NucleusAddress(nucleus.address.socket, PUBLISHER.token)
     with closing(Nucleus(address, on_lost=lost.set)) as publisher:
         assert publish_iot_core(publisher, TELEMETRY, b"x" * 7_000) == ""
         assert publish_iot_core(publisher, TELEMETRY, b"x" * 7_500) != ""
