@@ -2,9 +2,9 @@
 
 Stock: SplitShard and MergeShards delete the parent shards with their records; UpdateShardCount builds new shards
 without parents. A consumer that had not read to the end loses the rest and is told "Shard not found".
-AWS: "the parent shards transition from OPEN to CLOSED ... data records that were in the parent shards remain there
-until they expire"; a closed shard has an EndingSequenceNumber, GetRecords at its end returns ChildShards and no next
-iterator (Kinesis developer guide, "Resharding a stream"; API reference, GetRecords).
+AWS: the parents become CLOSED and keep their records until these expire; a closed shard has an EndingSequenceNumber,
+GetRecords at its end returns ChildShards and no next iterator (Kinesis developer guide, "Resharding a stream"; API
+reference, GetRecords).
 Here: the same. A closed shard takes no records and stays until the stream is deleted.
 """
 

@@ -2,8 +2,8 @@
 
 Stock: `_mtls_resolve_identity` serves a connection without certificate under the default account, even with AUTH=true,
 and no policy applies to it.
-AWS: "X.509 client certificates ... TLS client authentication": a connection on port 8883 without a registered, active
-client certificate is closed (AWS IoT Core developer guide, "Client authentication").
+AWS: MQTT on port 8883 authenticates by client certificate; a connection without a registered, active one is closed
+(AWS IoT Core developer guide, "Client authentication").
 Here: with AUTH=true the connection is closed without an MQTT answer.
 """
 

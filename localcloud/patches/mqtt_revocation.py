@@ -1,8 +1,8 @@
 """A device whose certificate is revoked keeps publishing on the session that it has open.
 
 Stock: UpdateCertificate only changes the registry; a live MQTT session is never looked at again.
-AWS: "When a certificate is set to INACTIVE or REVOKED ... connected devices are disconnected" within minutes
-(AWS IoT Core developer guide, "Deactivate or revoke a client certificate").
+AWS: within a few minutes after a certificate has left ACTIVE, all devices that are connected with it are disconnected
+(AWS IoT API reference, UpdateCertificate).
 Here: leaving ACTIVE, or deleting the certificate, drops its sessions at once.
 """
 
