@@ -47,6 +47,8 @@ class Intake:
         self, pipeline: Pipeline, numbering: Numbering, *, gateway: str, epoch: int, batch_bytes_max: int
     ) -> None:
         self.counts: Counter[Count] = Counter()
+        # An incident opened or cleared with a reading that waits.
+        self.has_alerts = False
         self._pipeline = pipeline
         self._numbering = numbering
         self._gateway = gateway
@@ -61,11 +63,6 @@ class Intake:
     def __len__(self) -> int:
         """Readings and refusals that wait for `seal`."""
         return len(self._scored) + len(self._rejections)
-
-    @property
-    def has_alerts(self) -> bool:
-        """Whether an incident opened or cleared with a reading that waits."""
-        return any(scored.transitions for scored in self._scored)
 
     def accept(self, messages: Iterable[LocalMessage]) -> None:
         """Local messages in the order of their arrival. They are taken device by device, which keeps a machine's state
@@ -84,6 +81,7 @@ class Intake:
             rejections=self._rejections,
         )
         self._scored, self._rejections, self._taken = [], [], {}
+        self.has_alerts = False
         return addition
 
     def _messages(self) -> Iterator[Message]:
@@ -138,8 +136,10 @@ class Intake:
         # The first seven fields are what the sensor said; positions, because `_replace` costs three times as much.
         scored = self._pipeline.watch(Reading(*outcome[:7], self._gateway, self._epoch, sequence))
         self.counts[Count.ACCEPTED] += 1
-        self.counts[Count.ALERTS] += len(scored.transitions)
         self._scored.append(scored)
+        if scored.transitions:
+            self.counts[Count.ALERTS] += len(scored.transitions)
+            self.has_alerts = True
 
 
 def contents(payload: bytes, *, tenant: str, gateway: str, at: EpochMs) -> Iterable[tuple[str, int, int]]:

@@ -232,5 +232,5 @@ class Leg(threading.Thread):
         shortest, longest = self._limits.backoff_s
         pause = min(longest, shortest * 2**self._failures_in_a_row)
         self._failures_in_a_row = min(self._failures_in_a_row + 1, 16)
-        # Full jitter: a plant's gateways must not all come back at the same moment.
+        # Jitter: a plant's gateways must not all come back at the same moment.
         self._stopping.wait(pause * random.uniform(0.5, 1.0))

@@ -128,6 +128,7 @@ class Spool:
         self.epoch = self._begin_epoch()
         self._bytes = self._total("SELECT coalesce(sum(length(payload)), 0) FROM queue")
         self._cursors = {leg: self._cursor(leg) for leg in legs}
+        self._kept: dict[str, int] = {}
 
     def close(self) -> None:
         self.keep_cursors()
@@ -151,9 +152,10 @@ class Spool:
             self._make_room()
 
     def keep_cursors(self) -> None:
-        """Write the cursors down although nothing is appended. The worker's call, like `append`."""
-        with self._transaction():
-            self._keep_cursors()
+        """Write the cursors down, if they moved, although nothing is appended. The worker's call, like `append`."""
+        if self._acknowledged() != self._kept:
+            with self._transaction():
+                self._keep_cursors()
 
     def take(self, leg: str, room: int) -> Row | None:
         """The next message for this leg, if there is one and it has at most `room` bytes."""
@@ -240,14 +242,18 @@ class Spool:
         )
 
     def _keep_cursors(self) -> None:
-        with self._lock:
-            acknowledged = {leg: cursor.acknowledged for leg, cursor in self._cursors.items()}
+        acknowledged = self._acknowledged()
         self._writer.executemany("INSERT OR REPLACE INTO cursor VALUES (?, ?)", acknowledged.items())
         passed = min(acknowledged.values())
         freed = self._total("SELECT coalesce(sum(length(payload)), 0) FROM queue WHERE id <= ?", passed)
         if freed:
             self._writer.execute("DELETE FROM queue WHERE id <= ?", (passed,))
             self._bytes -= freed
+        self._kept = acknowledged
+
+    def _acknowledged(self) -> dict[str, int]:
+        with self._lock:
+            return {leg: cursor.acknowledged for leg, cursor in self._cursors.items()}
 
     def _count(self, messages: Sequence[Message]) -> None:
         size = sum(len(message.payload) for message in messages)

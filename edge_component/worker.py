@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Final
 
 from edge_component import checkpoint
-from edge_component.intake import Intake
+from edge_component.intake import Count, Intake
 from edge_component.nucleus import Payload
 from edge_component.settings import ACKS_TOPIC, EdgeSettings
 from edge_component.sources.local_topics import LocalMessage
@@ -126,6 +126,7 @@ class Worker(threading.Thread):
         self._report = report
         self._on_failed = on_failed
         self._stopping = threading.Event()
+        self._saved_after = 0
         self._linger_until = math.inf
         now = time.monotonic()
         self._acks = Timer(settings.ack_interval_s, now)
@@ -197,6 +198,11 @@ class Worker(threading.Thread):
                 self._publish_local(ACKS_TOPIC, json.dumps({"source": source, "acks": chunk}).encode())
 
     def _save_checkpoint(self) -> None:
+        """If anything was learnt since the last one: flash wears out."""
+        accepted = self._intake.counts[Count.ACCEPTED]
+        if accepted == self._saved_after:
+            return
+        self._saved_after = accepted
         checkpoint.save(self._settings.state_dir / CHECKPOINT_FILE, self._machines)
 
 

@@ -42,7 +42,7 @@ class Nucleus:
     async def run(self) -> None:
         """Serve and keep the components running, until cancelled."""
         self._config.root.mkdir(parents=True, exist_ok=True)
-        self._config.socket.parent.mkdir(parents=True, exist_ok=True)
+        self._config.socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         ipc = IpcServer(self._handlers(), self._tokens.component, self._profile.ipc_message_bytes_max)
         await ipc.listen(self._config.socket)
         self._proxy.start()

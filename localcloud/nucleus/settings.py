@@ -69,6 +69,7 @@ def read(path: Path) -> NucleusSettings:
 
 def write(path: Path, nucleus: NucleusSettings) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)  # it holds the visitors' tokens
     path.write_text(json.dumps(asdict(nucleus), indent=2, default=str))
 
 

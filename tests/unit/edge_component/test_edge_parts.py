@@ -99,7 +99,8 @@ def test_a_damaged_or_missing_checkpoint_is_ignored(tmp_path: Path) -> None:
 def test_the_status_of_many_devices_comes_in_parts_that_the_nucleus_carries() -> None:
     health = Health(connected=True, queued_rows=1, queued_bytes=2, published=3, failed=4, last_error="x" * 200)
     whole = status.Status(
-        "gateway-1", 3, "bundle", AT, Counter({Count.ACCEPTED: 5}), 0, {"too_large": 1}, {}, {"primary": health, "dr": health},
+        "gateway-1", 3, "bundle", AT, Counter({Count.ACCEPTED: 5}), 0, {"too_large": 1}, {},
+        {"primary": health, "dr": health},
         {f"machine-{'x' * 30}{index:04d}": index for index in range(450)},
     )  # fmt: skip
     parts = [json.loads(part) for part in status.encode(whole)]
