@@ -9,112 +9,27 @@ fresh process that has loaded the edge component's modules and nothing of the be
 from __future__ import annotations
 
 import gc
-import json
-import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Final
 
-from edge_component.bootstrap import DR, PRIMARY
-from edge_component.intake import Intake
-from edge_component.numbering import Numbering
-from edge_component.sources.local_topics import LocalMessage
-from edge_component.spool import Spool
-from plantwatch import snapshot
-from plantwatch.machine import Machines
-from plantwatch.pipeline import Pipeline
-from plantwatch.telemetry import EpochMs
+from benchmarks.edge_rig import BATCH, Edge
+from benchmarks.rows import Row, at_least, at_most, publish
 
-TENANT: Final = "acme"
 THROUGHPUT_GOAL: Final = 25_000
 RSS_GOAL_MB: Final = 110
 SCALING_GOAL: Final = 1.3
-
-_START: Final[EpochMs] = 1_700_000_000_000
-_PERIOD_MS: Final = 200
-# Full memories: the detector keeps at most so many values.
-_WARM_READINGS: Final = 2_000
-_WARM_DEVICES: Final = 10
-_BATCH: Final = 5_000
 _RUNS: Final = 5
-_SIGNALS: Final = (("temperature", 60.0, 1.0), ("vibration", 2.0, 0.1), ("pressure", 5.0, 0.05), ("current", 12.0, 0.5))
-
-
-class Edge:
-    """What the component's worker drives, with warm machines and a spool in `folder`."""
-
-    def __init__(self, devices: int, folder: Path) -> None:
-        self.machines = Machines()
-        self._generator = random.Random(1)
-        self._at = _START
-        self._sequence = 0
-        self.devices = [f"machine-{index:04d}" for index in range(devices)]
-        self.spool = Spool(
-            folder / f"spool-{devices}.db",
-            legs=[PRIMARY, DR],
-            bytes_max=500_000_000,
-            rejected_rows_max=100,
-            contents=lambda _: [],
-        )
-        self.intake = Intake(
-            Pipeline(self.machines, tenant=TENANT),
-            Numbering({}),
-            gateway="gateway-1",
-            epoch=self.spool.epoch,
-            batch_bytes_max=5_000,
-        )
-        self._warm_up()
-
-    def round(self) -> Iterator[LocalMessage]:
-        """One reading of every device, each a message of its own."""
-        self._sequence += 1
-        self._at += _PERIOD_MS
-        for device in self.devices:
-            yield LocalMessage(f"plantwatch/telemetry/{device}", self._payload(), self._at)
-
-    def messages(self, readings: int) -> list[LocalMessage]:
-        return [message for _ in range(readings // len(self.devices)) for message in self.round()]
-
-    def process(self, messages: list[LocalMessage]) -> None:
-        """What the worker does with a drained inbox, up to the acknowledgements."""
-        self.intake.accept(messages)
-        addition = self.intake.seal()
-        self.spool.append(addition, at=self._at)
-        self.intake.sealed_is_safe(addition)
-        self.intake.acknowledgements()
-
-    def _payload(self) -> bytes:
-        values = {name: round(self._generator.gauss(mean, sigma), 4) for name, mean, sigma in _SIGNALS}
-        return json.dumps({"ts": self._at, **values, "source": "driver", "seq": self._sequence}).encode()
-
-    def _warm_up(self) -> None:
-        """A few machines learn, the others start from what those know: learning a thousand would take minutes."""
-        everyone, self.devices = self.devices, self.devices[:_WARM_DEVICES]
-        self.process(self.messages(_WARM_READINGS * len(self.devices)))
-        states = list(snapshot.unpack(self.machines.snapshot(), bundle=self.machines.bundle))
-        self.devices = everyone
-        copies = [{**states[index % len(states)], "device": (TENANT, name)} for index, name in enumerate(everyone)]
-        self.machines.restore(snapshot.pack(self.machines.bundle, copies))
-        # The copies number from 1 too, under a source of their own in the intake's eyes.
-        self._sequence = _WARM_READINGS
-        self.intake = Intake(
-            Pipeline(self.machines, tenant=TENANT),
-            Numbering({("driver", device): _WARM_READINGS for device in everyone}),
-            gateway="gateway-1",
-            epoch=self.spool.epoch,
-            batch_bytes_max=5_000,
-        )
 
 
 def readings_per_second(edge: Edge) -> float:
     """The best of some runs: what the code costs, not what else the machine does."""
     best = 0.0
     for _ in range(_RUNS):
-        messages = edge.messages(_BATCH)
+        messages = edge.messages(BATCH)
         gc.collect()
         began = time.perf_counter()
         edge.process(messages)
@@ -124,54 +39,30 @@ def readings_per_second(edge: Edge) -> float:
 
 def rss_mb(devices: int) -> float:
     """Resident memory of a fresh process that runs the edge component's code with so many warm devices."""
-    command = [sys.executable, "-m", "benchmarks.edge", "--rss", str(devices)]
+    command = [sys.executable, "-m", "benchmarks.edge_rig", str(devices)]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
-def measure() -> list[dict[str, Any]]:
-    """Rows {name, goal, figure, unit, compared_with, met}."""
+def measure() -> list[Row]:
     with TemporaryDirectory(prefix="pw-bench-") as folder:
         few = readings_per_second(Edge(10, Path(folder)))
         many = readings_per_second(Edge(1_000, Path(folder)))
+    return _rows(many, few / many, rss_mb(1_000), f"10 devices: {few:,.0f}/s")
+
+
+def unmeasured() -> list[Row]:
+    return _rows(None, None, None, "")
+
+
+def _rows(per_second: float | None, scaling: float | None, rss: float | None, few: str) -> list[Row]:
     return [
-        _row("decode, score, decide and append in batches, 4 signals", THROUGHPUT_GOAL, many, "readings/s", ""),
-        _row("cost per reading 10 -> 1,000 devices", SCALING_GOAL, few / many, "times", f"10 devices: {few:,.0f}/s"),
-        _row("edge RSS with 1,000 devices x 4 signals", RSS_GOAL_MB, rss_mb(1_000), "MB", ""),
+        at_least(
+            "decode, score, decide and append in batches, 4 signals", THROUGHPUT_GOAL, per_second, "readings/s", few
+        ),
+        at_most("cost per reading, 10 to 1,000 devices", SCALING_GOAL, scaling, "times", few),
+        at_most("edge RSS with 1,000 devices x 4 signals", RSS_GOAL_MB, rss, "MB"),
     ]
 
 
-def _row(name: str, goal: float, figure: float, unit: str, compared_with: str) -> dict[str, Any]:
-    met = figure >= goal if unit == "readings/s" else figure <= goal
-    return {
-        "name": name,
-        "goal": goal,
-        "figure": round(figure, 2),
-        "unit": unit,
-        "compared_with": compared_with,
-        "met": met,
-    }
-
-
-def _own_rss_mb() -> float:
-    status = Path("/proc/self/status").read_text()
-    (line,) = (line for line in status.splitlines() if line.startswith("VmRSS:"))
-    return int(line.split()[1]) / 1024
-
-
-def _print_rss(devices: int) -> None:
-    with TemporaryDirectory(prefix="pw-bench-") as folder:
-        edge = Edge(devices, Path(folder))
-        edge.process(edge.messages(_BATCH))
-        print(_own_rss_mb())
-
-
-def main() -> None:
-    if sys.argv[1:2] == ["--rss"]:
-        _print_rss(int(sys.argv[2]))
-        return
-    for row in measure():
-        print(json.dumps(row))
-
-
 if __name__ == "__main__":
-    main()
+    publish("edge", measure())

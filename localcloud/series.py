@@ -13,8 +13,8 @@ from localcloud.region import REPOSITORY
 from localcloud.simulator.machines import DriftingBearing, Machine
 from plantwatch.telemetry import EpochMs, isoformat
 
-# A pump's test bench with a valve closed in the middle; one row a second.
-RECORDED: Final = Path("skab_dev") / "data" / "valve1" / "0.csv"
+# A pump test bench at one row a second, with a fault in the second half.
+RECORDED: Final = Path("skab_dev") / "data" / "other" / "9.csv"
 DEVICE: Final = "pump-7"
 _SYNTHETIC_S: Final = 1500
 _SYNTHETIC_AT: Final[EpochMs] = 1_600_000_000_000
