@@ -9,20 +9,23 @@ was taken is durable), `checkpointed` when the daemon has confirmed it. Pure; po
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Final, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 _SEQUENCE_DIGITS: Final = 56
 
 
-class Position(NamedTuple):
+@dataclass(frozen=True, order=True)
+class Position:
     """A record's place in its shard. Sequence numbers are numbers: as text "9" would follow "10".
 
-    `sub_sequence` orders the records that the daemon took out of one aggregated record; 0 for all others.
+    `sub_sequence` orders the records that the daemon took out of one aggregated record; 0 for all others. `text` is the
+    sequence number as the stream wrote it, which is how a checkpoint gives it back.
     """
 
     sequence: int
     sub_sequence: int = 0
+    text: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         """As part of an object's name; 56 digits, as Kinesis has them, so that names sort as positions do."""
@@ -34,7 +37,7 @@ def parse_position(sequence: str | None, sub_sequence: int | None) -> Position |
     """Where the daemon says that a shard starts; None for its beginning (TRIM_HORIZON and the like)."""
     if sequence is None or not sequence.isdigit():
         return None
-    return Position(int(sequence), sub_sequence or 0)
+    return Position(int(sequence), sub_sequence or 0, sequence)
 
 
 @dataclass(frozen=True)

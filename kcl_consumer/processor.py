@@ -82,7 +82,7 @@ class RecordProcessor(v3.RecordProcessorBase):
 
     def _ask(self, checkpointer: Any, position: Position | None) -> None:
         """Checkpoint at `position` (None: the shard's end). Raises LeaseLost, DeliveryFailed or CheckpointError."""
-        arguments = () if position is None else (str(position.sequence), position.sub_sequence)
+        arguments = () if position is None else (position.text, position.sub_sequence)
         self._patience.insist(_checkpoint, checkpointer, arguments)
 
 
@@ -99,7 +99,7 @@ def _checkpoint(checkpointer: Any, arguments: tuple[Any, ...]) -> None:
 
 def shard_record(record: Any) -> ShardRecord:
     """The daemon's record as ours. It has taken aggregated records apart already, numbering them by sub-sequence."""
-    position = Position(int(record.sequence_number), record.sub_sequence_number or 0)
+    position = Position(int(record.sequence_number), record.sub_sequence_number or 0, record.sequence_number)
     return ShardRecord(position, record.timestamp_millis, record.binary_data)
 
 

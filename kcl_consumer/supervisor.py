@@ -21,7 +21,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import amazon_kclpy
 
@@ -39,8 +39,13 @@ DAEMON_CLASS: Final = "software.amazon.kinesis.multilang.MultiLangDaemon"
 RESTART_DELAY_MIN_S: Final = 1.0
 # A daemon that ran so long was healthy: the next failure is a new one.
 HEALTHY_AFTER_S: Final = 60.0
+# When a child dies the daemon wants to hand its shards over and waits its whole grace for the dead one (KCL 3.1.3: the
+# thread that it waits for is the one that asked it to exit). The other shards need this long to write and checkpoint.
+DYING_GRACE_S: Final = 3.0
+_DYING: Final = b"Process terminated, will initiate shutdown"
 # What a daemon may need beyond its own grace to stop its threads and release the lock.
 STOP_MARGIN_S: Final = 10.0
+_LOOK_EVERY_S: Final = 0.5
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -93,6 +98,8 @@ class Supervisor:
             command,
             env=daemon_environment(self._environment),
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             # Ctrl-C is for us: we ask the daemon to stop, which asks its children.
             start_new_session=True,
             preexec_fn=_end_with_parent,
@@ -100,15 +107,20 @@ class Supervisor:
         log.info("daemon started, pid %d", self._daemon.pid)
         if self._stopping.is_set():
             self.stop()  # asked between the loop's check and the start
-        code = self._wait(self._daemon)
+        dying = threading.Event()
+        reader = threading.Thread(target=_forward_log, args=(self._daemon.stdout, dying), name="daemon-log")
+        reader.start()
+        code = self._wait(self._daemon, dying)
+        reader.join()
         if not self._stopping.is_set():
             log.error("daemon ended with %d; restarting", code)
 
-    def _wait(self, daemon: subprocess.Popen[bytes]) -> int:
-        while not self._stopping.is_set():
+    def _wait(self, daemon: subprocess.Popen[bytes], dying: threading.Event) -> int:
+        while not self._stopping.is_set() and not dying.is_set():
             with suppress(subprocess.TimeoutExpired):
-                return daemon.wait(timeout=1.0)
-        grace_s = self._settings.shutdown_grace_ms / 1000 + STOP_MARGIN_S
+                return daemon.wait(timeout=_LOOK_EVERY_S)
+        asked = self._stopping.is_set()
+        grace_s = self._settings.shutdown_grace_ms / 1000 + STOP_MARGIN_S if asked else DYING_GRACE_S
         try:
             return daemon.wait(timeout=grace_s)
         except subprocess.TimeoutExpired:
@@ -155,6 +167,16 @@ def daemon_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Ours, with our interpreter first in PATH: the daemon starts its children by that name."""
     path = os.pathsep.join(filter(None, (str(Path(sys.executable).parent), environment.get("PATH"))))
     return {**environment, "PATH": path}
+
+
+def _forward_log(lines: IO[bytes] | None, dying: threading.Event) -> None:
+    """The daemon's log to our own, until it ends; says so when the daemon is about to."""
+    assert lines is not None
+    for line in lines:
+        sys.stderr.buffer.write(line)
+        sys.stderr.buffer.flush()
+        if _DYING in line:
+            dying.set()
 
 
 def _end_with_parent() -> None:

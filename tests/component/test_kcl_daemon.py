@@ -1,0 +1,113 @@
+"""The real MultiLangDaemon, our supervisor and our children against an emulated region."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from localcloud.processes import ProcessTable, wait_until
+from localcloud.region import REPOSITORY
+from plantwatch.incident import Phase
+from tests.kcl_support import ConsumerCloud, batches, consumer_argv, reading
+from tests.region_support import RunningRegion
+
+pytestmark = pytest.mark.component
+
+# From the start of the JVM to the first rows: measured 10 to 16 s on two busy cores.
+STARTED_WITHIN_S = 60.0
+RESTARTED_WITHIN_S = 60.0
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Iterator[ConsumerCloud]:
+    table = ProcessTable(tmp_path)
+    try:
+        running = RunningRegion(table, tmp_path / "state")
+        running.start()
+        yield ConsumerCloud.create(running)
+    finally:
+        table.stop_all()
+
+
+@pytest.fixture
+def supervisor(cloud: ConsumerCloud, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with (tmp_path / "consumer.log").open("wb") as log:
+        process = subprocess.Popen(
+            consumer_argv("kcl_consumer"),
+            env=cloud.environment(tmp_path / "work folder"),
+            cwd=REPOSITORY,
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            yield process
+        finally:
+            for pid in descendants(process.pid):
+                kill(pid)
+            process.kill()
+            process.wait()
+    print((tmp_path / "consumer.log").read_text())
+
+
+def children(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task")
+    if not tasks.exists():
+        return []
+    return [int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()]
+
+
+def descendants(pid: int) -> list[int]:
+    return [found for child in children(pid) for found in (*descendants(child), child)]
+
+
+def kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def test_kills_lose_nothing_and_alert_nobody_twice(cloud: ConsumerCloud, supervisor: subprocess.Popen[bytes]) -> None:
+    def stored(count: int, within_s: float) -> None:
+        def enough() -> bool:
+            assert supervisor.poll() is None, "the supervisor ended"
+            return cloud.lake().unique >= count
+
+        wait_until(enough, within_s, f"{count} readings in the lake")
+
+    cloud.put([*batches([reading(0), reading(1, phase=Phase.OPENED), *map(reading, range(2, 200))]), b"not a record"])
+    stored(200, STARTED_WITHIN_S)
+    wait_until(lambda: sum(cloud.alerts().values()) == 1, 10.0, "the alert")
+
+    cloud.put(list(batches([*map(reading, range(200, 300))])))
+    (daemon,) = children(supervisor.pid)
+    (child,) = children(daemon)
+    kill(child)  # with records taken and not yet checkpointed
+    cloud.put(list(batches([*map(reading, range(300, 400))])))
+    stored(400, RESTARTED_WITHIN_S)
+
+    cloud.put(list(batches([*map(reading, range(400, 500))])))
+    (daemon,) = children(supervisor.pid)
+    kill(daemon)
+    cloud.put(list(batches([*map(reading, range(500, 599)), reading(599, phase=Phase.CLEARED)])))
+    stored(600, RESTARTED_WITHIN_S)
+    wait_until(lambda: sum(cloud.alerts().values()) >= 2, 10.0, "the clearing")
+
+    before = cloud.checkpoints()
+    cloud.put(list(batches([*map(reading, range(600, 650))])))
+    stored(650, 20.0)
+    supervisor.send_signal(signal.SIGTERM)
+    assert supervisor.wait(timeout=45.0) == 0
+    assert descendants(supervisor.pid) == []
+    after = cloud.checkpoints()
+    assert int(after["shardId-000000000000"]) > int(before["shardId-000000000000"])
+
+    lake = cloud.lake()
+    assert (lake.rows, lake.unique) == (650, 650), "every reading exactly once"
+    assert sorted(cloud.alerts().values()) == [1, 1], "opened and cleared, each once"
+    assert cloud.dead_letters() == ["malformed_record"]
