@@ -289,6 +289,9 @@ class LocalCloud:
                     "configuration": {
                         "tenant": TENANT,
                         "linger_s": 0.2,
+                        # Few machines: their state is small, and what was learnt since is all that a kill takes.
+                        "checkpoint_interval_s": 2.0,
+                        "backoff_s_max": 2.0,
                         "dr_enabled": True,
                         "dr_host": dr.host,
                         "dr_port": dr.port,

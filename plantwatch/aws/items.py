@@ -58,13 +58,14 @@ def notified_name(phase: Phase) -> str:
 
 
 def anomaly_item(scored: ScoredReading) -> Item:
-    observed_at = scored.reading.observed_at
+    # Counted from its arrival: a replayed history is old when it comes, and should not be gone at once.
+    kept_from = max(scored.reading.observed_at, scored.reading.received_at)
     return {
         "sk": anomaly_sk(scored),
         **reading_attributes(scored),
         "shares": {name: number(share) for name, share in scored.shares},
         "faults": [{"signal": fault.signal, "fault": str(fault.fault)} for fault in scored.faults],
-        "ttl": (observed_at + ANOMALY_TTL_DAYS * _DAY_MS) // 1000,
+        "ttl": (kept_from + ANOMALY_TTL_DAYS * _DAY_MS) // 1000,
     }
 
 
