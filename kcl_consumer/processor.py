@@ -22,10 +22,12 @@ from kcl_consumer.core import LeaseLost, ShardRecord, ShardWorker
 from kcl_consumer.patience import Patience
 from kcl_consumer.settings import from_environment
 from plantwatch.ports import DeliveryFailed
+from plantwatch.settings import InvalidSettings
 
 log = logging.getLogger(__name__)
 
 EXIT_FAILED: Final = 1
+EXIT_MISCONFIGURED: Final = 2
 # The daemon's names of the two answers that mean "no longer yours" and of those worth asking again.
 _LEASE_LOST: Final = "ShutdownException"
 _TRANSIENT: Final = frozenset(
@@ -123,7 +125,12 @@ def main() -> None:
     logging.Formatter.converter = time.gmtime
     # It tells with every client where it found its endpoint.
     logging.getLogger("botocore").setLevel(logging.WARNING)
-    settings = from_environment(os.environ)
+    try:
+        settings = from_environment(os.environ)
+    except InvalidSettings as error:
+        for problem in error.problems:
+            log.critical("setting %s", problem)
+        end_process(EXIT_MISCONFIGURED)
     patience = Patience(settings.patience_s)
     processor = RecordProcessor(build_worker(settings, patience), patience, end=end_process)
     kcl.KCLProcess(processor, input_file=sys.stdin, output_file=pipe, error_file=sys.stderr).run()

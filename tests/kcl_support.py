@@ -7,11 +7,13 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from deploy.topology import Names, Tenant, names
+from localcloud.processes import ProcessTable
 from localcloud.region import REPOSITORY, environment
 from plantwatch import envelope
 from plantwatch.aws.dead_letters import read_dead_letters
@@ -38,8 +40,8 @@ class ConsumerCloud:
     _alerts: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
-    def create(cls, running: RunningRegion, *, tenant: str = "acme", shards: int = 1) -> ConsumerCloud:
-        home = names(Tenant(tenant, "000000000000", running.region.name, "us-west-2"), running.region.name)
+    def create(cls, running: RunningRegion, *, shards: int = 1) -> ConsumerCloud:
+        home = names(Tenant("acme", "000000000000", running.region.name, "us-west-2"), running.region.name)
         running.client("kinesis").create_stream(StreamName=home.stream, ShardCount=shards)
         running.client("s3").create_bucket(Bucket=home.lake_bucket)
         running.client("dynamodb").create_table(
@@ -136,6 +138,18 @@ class ConsumerCloud:
             Endpoint=self.names.alerts_queue_arn,
             Attributes={"RawMessageDelivery": "true"},
         )
+
+
+@contextmanager
+def consumer_cloud(folder: Path) -> Iterator[ConsumerCloud]:
+    """A region of its own on free ports (it starts in a second), with the tenant's resources."""
+    table = ProcessTable(folder)
+    try:
+        running = RunningRegion(table, folder / "state")
+        running.start()
+        yield ConsumerCloud.create(running)
+    finally:
+        table.stop_all()
 
 
 def reading(sequence: int, *, phase: Phase | None = None, device: str = DEVICE) -> ScoredReading:

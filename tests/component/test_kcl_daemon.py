@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from localcloud.processes import ProcessTable, wait_until
+from localcloud.processes import wait_until
 from localcloud.region import REPOSITORY
 from plantwatch.incident import Phase
-from tests.kcl_support import ConsumerCloud, batches, consumer_argv, reading
-from tests.region_support import RunningRegion
+from tests.kcl_support import ConsumerCloud, batches, consumer_argv, consumer_cloud, reading
 
 pytestmark = pytest.mark.component
 
@@ -25,13 +24,8 @@ RESTARTED_WITHIN_S = 60.0
 
 @pytest.fixture
 def cloud(tmp_path: Path) -> Iterator[ConsumerCloud]:
-    table = ProcessTable(tmp_path)
-    try:
-        running = RunningRegion(table, tmp_path / "state")
-        running.start()
-        yield ConsumerCloud.create(running)
-    finally:
-        table.stop_all()
+    with consumer_cloud(tmp_path) as made:
+        yield made
 
 
 @pytest.fixture
