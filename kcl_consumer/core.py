@@ -25,8 +25,10 @@ from plantwatch.telemetry import EpochMs
 
 log = logging.getLogger(__name__)
 
-# A standby remembers what it would have sent. When it is promoted it offers these to the result store, which knows
-# what the other region sent before it died. One per incident's turn: far more than people could handle.
+# A standby remembers what it would have sent. When it is promoted it offers these to the result store, which knows what
+# the other region sent before it died. A promotion follows an outage within minutes; what is older was the other's.
+UNSENT_FOR_MS: Final = 15 * 60 * 1000
+# One per turn of an incident: far more than people could handle, and 1 MB.
 UNSENT_ALERTS_MAX: Final = 1_000
 
 
@@ -88,7 +90,7 @@ class ShardWorker:
         self._shard = ""
         self._progress = Progress()
         self._pending = Pending(flush_policy)
-        self._unsent: deque[Alert] = deque(maxlen=UNSENT_ALERTS_MAX)
+        self._unsent: deque[tuple[EpochMs, Alert]] = deque()
 
     def start(self, shard: str, checkpoint: Position | None) -> None:
         """Begin after `checkpoint` (None: at the beginning), with the detectors' state where there is one for it."""
@@ -132,7 +134,7 @@ class ShardWorker:
     def _take(self, record: ShardRecord, anomalies: list[ScoredReading]) -> None:
         effects = self._pipeline.accept(record.data, arrived_at=record.arrived_at)
         for alert in effects.alerts:
-            self._alert(alert)
+            self._alert(alert, record.arrived_at)
         anomalies += [scored for scored in effects.scored if self._is_anomaly(scored)]
         self._pending.add(effects, record.position, arrived_at=record.arrived_at, size=len(record.data))
         self._progress = self._progress.take(record.position)
@@ -143,20 +145,28 @@ class ShardWorker:
     def _is_active(self) -> bool:
         return self._patience.insist(self._ports.active_region.is_active)
 
-    def _alert(self, alert: Alert) -> None:
-        self._unsent.append(alert)
+    def _alert(self, alert: Alert, arrived_at: EpochMs) -> None:
+        self._unsent.append((arrived_at, alert))
         if self._is_active():
             self._send_unsent()
+        elif len(self._unsent) > UNSENT_ALERTS_MAX:
+            log.error("%s: more than %d alerts unsent; forgot the oldest", self._shard, UNSENT_ALERTS_MAX)
+            self._unsent.popleft()
 
     def _send_unsent(self) -> None:
         """Store, notify, mark: after a crash between any two of them, the repeat does what is still to be done."""
         insist, results = self._patience.insist, self._ports.results
         while self._unsent:
-            alert = self._unsent[0]
+            _, alert = self._unsent[0]
             to_send = insist(results.put_transition, alert)
             if to_send is not None:
                 insist(self._ports.notifier.notify, to_send)
                 insist(results.mark_notified, to_send)
+            self._unsent.popleft()
+
+    def _forget_unsent(self, now: EpochMs) -> None:
+        """On standby: what the other region has had the time to send."""
+        while self._unsent and self._unsent[0][0] < now - UNSENT_FOR_MS:
             self._unsent.popleft()
 
     def _store(self, anomalies: list[ScoredReading]) -> None:
@@ -185,6 +195,8 @@ class ShardWorker:
         if self._is_active():
             self._send_unsent()
             insist(ports.results.put_device_states, list(pending.latest.values()))
+        else:
+            self._forget_unsent(stored_at)
         covers = self._progress.taken
         assert covers is not None, "nothing was taken, so nothing is unwritten"
         insist(ports.states.save, self._shard, str(covers), self._pipeline.snapshot())

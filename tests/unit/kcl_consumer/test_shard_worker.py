@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kcl_consumer.checkpoint import Position
-from kcl_consumer.core import ShardRecord
+from kcl_consumer.core import UNSENT_FOR_MS, ShardRecord
 from kcl_consumer.flush import FlushPolicy
 from plantwatch.incident import Alert, Phase
 from plantwatch.ports import DeliveryFailed
@@ -141,6 +141,18 @@ def test_a_promoted_standby_sends_what_nobody_has_sent() -> None:
     world.switch.active = True
     worker.finish(world.confirm)
     assert [(alert.phase, alert.first_seen) for alert in world.notifier.sent] == [(Phase.OPENED, START + 3000)]
+
+
+def test_a_promoted_standby_leaves_old_alerts_to_who_was_active_then() -> None:
+    world = World()
+    world.switch.active = False
+    worker = world.start()
+    worker.process([incident_record(1, Phase.OPENED, START)], world.confirm)
+    world.clock.at = START + UNSENT_FOR_MS + 60_000
+    worker.process([], world.confirm)
+    world.switch.active = True
+    worker.process([incident_record(2, Phase.OPENED, START + 2000)], world.confirm)
+    assert [alert.first_seen for alert in world.notifier.sent] == [START + 2000]
 
 
 def test_where_nobody_can_tell_the_active_region_nothing_is_sent_and_nothing_checkpointed() -> None:
