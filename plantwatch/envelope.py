@@ -39,6 +39,7 @@ from plantwatch.telemetry import (
     Reading,
     RejectionReason,
     Source,
+    attribute_text,
     checked_name,
     finite,
     parse_timestamp,
@@ -242,7 +243,8 @@ def _decode_reading(
     sequence, observed_at, delay, values, score, flags = row
     signals = {name: _number(name, value) for name, value in zip(names, values, strict=True) if value is not None}
     missing = tuple(name for name, value in zip(names, values, strict=True) if value is None)
-    parse_timestamp(observed_at, received_at=received_at)
+    for at in (observed_at, observed_at + delay):
+        parse_timestamp(at, received_at=received_at)
     if not 0 <= _number("score", score) <= 1 or not 0 <= flags <= _FLAGS_ALL or sequence < 0:
         raise InvalidReading(RejectionReason.MALFORMED_BATCH, "score, flags or sequence")
     reading = Reading(
@@ -285,7 +287,7 @@ def _attributes(extra: Any) -> dict[str, str]:
         raise InvalidReading(RejectionReason.TOO_MANY_ATTRIBUTES, f"{len(attributes)}")
     if not all(type(value) is str for value in attributes.values()):
         raise InvalidReading(RejectionReason.UNSUPPORTED_VALUE, "attribute")
-    return {signal_name(name): value for name, value in attributes.items()}
+    return {signal_name(name): attribute_text(value) for name, value in attributes.items()}
 
 
 def _number(name: str, value: Any) -> float:

@@ -176,7 +176,7 @@ def reading_from_fields(fields: dict[str, Any], source: Source, *, received_at: 
         elif value is None:
             missing.append(signal_name(name))
         elif kind is str or kind is bool:
-            attributes[signal_name(name)] = _attribute(value)
+            attributes[signal_name(name)] = attribute_text(value if kind is str else str(value).lower())
         else:
             raise InvalidReading(RejectionReason.UNSUPPORTED_VALUE, f"{name[:NAME_CHARS_MAX]}: {kind.__name__}")
     if not signals and not missing:
@@ -263,11 +263,13 @@ def _from_text(text: str) -> EpochMs:
     return round(moment.timestamp() * 1000)
 
 
-def _attribute(value: str | bool) -> str:
-    text = value if isinstance(value, str) else str(value).lower()
-    if len(text) > ATTRIBUTE_CHARS_MAX:
-        raise InvalidReading(RejectionReason.TOO_LARGE, f"attribute of {len(text)} characters")
-    return text
+def attribute_text(value: str) -> str:
+    """An attribute's value: text that can be written as UTF-8 (JSON can escape halves of characters), bounded."""
+    if len(value) > ATTRIBUTE_CHARS_MAX:
+        raise InvalidReading(RejectionReason.TOO_LARGE, f"attribute of {len(value)} characters")
+    if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise InvalidReading(RejectionReason.WRONG_ENCODING, "half a character in an attribute")
+    return value
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -139,6 +139,9 @@ def tampered(change: dict[str, Any], count: int = 3) -> bytes:
         ({"observed": [NOW, -NOW + 5, NOW - 5]}, RejectionReason.TIMESTAMP_OUT_OF_RANGE),
         ({"extras": {"1": {"faults": [["t", "haunted"]]}}}, RejectionReason.MALFORMED_BATCH),
         ({"extras": {"1": {"attributes": {"a": 3}}}}, RejectionReason.UNSUPPORTED_VALUE),
+        ({"extras": {"1": {"attributes": {"a": "\ud800"}}}}, RejectionReason.WRONG_ENCODING),
+        ({"received": [5, 10**15, 5]}, RejectionReason.TIMESTAMP_OUT_OF_RANGE),
+        ({"received": [5, -(10**15), 5]}, RejectionReason.TIMESTAMP_OUT_OF_RANGE),
         ({"extras": {"1": []}}, RejectionReason.MALFORMED_BATCH),
     ],
 )

@@ -75,6 +75,7 @@ def test_a_timestamp_is_seconds_milliseconds_or_iso_8601(text: str, expected: in
         (b'{"ts":1795413500,"t":' + b"9" * 5000 + b"}", RejectionReason.MALFORMED_JSON),
         (b'{"ts":1795413500,"t":"\xff"}', RejectionReason.WRONG_ENCODING),
         ('{"ts":1795413500,"t":1}'.encode("utf-16"), RejectionReason.WRONG_ENCODING),
+        (b'{"ts":1795413500,"t":1,"note":"\\ud800"}', RejectionReason.WRONG_ENCODING),
         (b"[1]", RejectionReason.NOT_AN_OBJECT),
         (b"3", RejectionReason.NOT_AN_OBJECT),
         (b'{"ts":1795413500,"t":NaN}', RejectionReason.NOT_FINITE),
