@@ -7,12 +7,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PACKAGES := plantwatch edge_component kcl_consumer deploy localcloud benchmarks tests
 
-.PHONY: help setup setup-test demo test check format up down status reset bench lock clean prerequisites
+.PHONY: help setup setup-test demo test faults check format up down status reset bench lock clean prerequisites
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo    run the main job on the laptop edition and write build/demo/report.json"
 	@echo "make test    run the tests"
+	@echo "make faults  kill everything once, with the DR region away for a minute"
 	@echo "make check   format, lint, types, import contracts"
 	@echo "make bench   measure speed and memory, write build/bench/main.json"
 	@echo "make up | status | down | reset    the local cloud, for plantwatch replay FILE.csv"
@@ -58,6 +59,10 @@ up down status reset: setup
 test: setup-test
 	@$(BIN)/python -m pytest
 
+# The kills of the end-to-end tests, with the DR region away for a whole minute.
+faults: setup-test
+	@PLANTWATCH_DR_OUTAGE_S=60 $(BIN)/python -m pytest tests/e2e/test_faults.py
+
 check: setup-test
 	@$(BIN)/ruff format --check $(PACKAGES)
 	@$(BIN)/ruff check $(PACKAGES)
@@ -70,6 +75,9 @@ format: setup-test
 
 bench: setup-test
 	@$(BIN)/python -m benchmarks.main
+
+bench-%: setup-test
+	@$(BIN)/python -m benchmarks.$*
 
 # One lock per runtime, with hashes and without download addresses.
 UV_COMPILE = $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url --no-emit-find-links \

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from benchmarks.rows import Row, at_most
+from benchmarks.rows import Row, at_most, publish
 
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
 INSTALLED_S: Final = 4 * 60
@@ -51,3 +51,7 @@ def _duration(folder: Path, target: str, environment: dict[str, str] | None = No
         sys.stderr.write(f"make {target} in {folder} failed:\n{done.stdout[-3000:]}\n{done.stderr[-2000:]}\n")
         return None
     return time.monotonic() - started
+
+
+if __name__ == "__main__":
+    publish("house", measure())

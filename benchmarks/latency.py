@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from benchmarks.rows import Row, at_most
+from benchmarks.rows import Row, at_most, publish
 from localcloud.cloud import Layout, LocalCloud, free_port
 from localcloud.demo import watch_over
 from localcloud.region import Region
@@ -102,3 +102,7 @@ def _loss(index: int, live_at: EpochMs) -> PressureLoss:
 def _layout(root: Path) -> Layout:
     ports = [free_port() for _ in range(5)]
     return Layout(root, Region("primary", "us-east-1", *ports[:2]), Region("dr", "us-west-2", *ports[2:4]), ports[4])
+
+
+if __name__ == "__main__":
+    publish("latency", measure())

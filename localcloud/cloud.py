@@ -55,6 +55,10 @@ class NotRunning(Exception):
     """The command needs a running local cloud."""
 
 
+class NotSetUp(Exception):
+    """Something that `make setup` installs or asks for is missing."""
+
+
 @dataclass(frozen=True)
 class Layout:
     """Where one local cloud lives and on which ports. Two of them run side by side if nothing of it is shared."""
@@ -135,6 +139,7 @@ class LocalCloud:
 
     def up(self, say: Say) -> None:
         """Start everything that is not running; provision. Raises what tells the user which part failed and why."""
+        _expect_set_up()
         self.layout.root.mkdir(parents=True, exist_ok=True)
         (self.layout.root / "cloud.json").write_text(json.dumps(_layout_fields(self.layout), indent=1))
         say("starting two regions")
@@ -330,6 +335,13 @@ class LocalCloud:
 
 def _python(name: str, module: str, *arguments: str, **options: Any) -> ProcessSpec:
     return ProcessSpec(name, (sys.executable, "-m", module, *arguments), cwd=REPOSITORY, **options)
+
+
+def _expect_set_up() -> None:
+    if not regions.emulator_python().exists():
+        raise NotSetUp(f"{regions.emulator_python()} is missing: run `make setup`")
+    if shutil.which("java") is None:
+        raise NotSetUp("no `java` on the path: the consumers need a Java runtime (Debian: default-jre-headless)")
 
 
 def free_port() -> int:

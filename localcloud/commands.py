@@ -15,7 +15,7 @@ from rich.table import Table
 
 from deploy.ensure.core import EnsureFailed
 from localcloud import show
-from localcloud.cloud import TENANT, Layout, LocalCloud, NotRunning
+from localcloud.cloud import TENANT, Layout, LocalCloud, NotRunning, NotSetUp
 from localcloud.processes import AlreadyRunning, PortTaken, ProcessDied
 from localcloud.region import REPOSITORY
 from localcloud.replay import Incomplete, Via, replay, summarize
@@ -136,6 +136,7 @@ _EXPLAINED = (
     InvalidFile,
     InvalidReading,
     NotRunning,
+    NotSetUp,
     PortTaken,
     ProcessDied,
     TimeoutError,

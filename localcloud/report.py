@@ -125,7 +125,7 @@ def _fault(fault: Expected, start: EpochMs, end: EpochMs, openings: Sequence[Rec
     return {
         "device": fault.device,
         "fault": fault.name,
-        "kind": fault.kind,
+        "kind": fault.kind or "any",
         "started_at": isoformat(start),
         "detected": bool(found),
         "delay_s": round((found[0].observed_at - start) / 1000, 1) if found else None,

@@ -15,7 +15,6 @@ from localcloud import series
 from localcloud.cloud import LocalCloud
 from localcloud.evidence import device_items
 from localcloud.region import REPOSITORY
-from plantwatch.aws.dead_letters import read_dead_letters
 from plantwatch.telemetry import isoformat
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -89,9 +88,17 @@ def test_a_real_series_arrives_in_both_regions(cloud: LocalCloud, tmp_path: Path
     assert {region["received"] for region in report["regions"].values()} == {report["sent"]}
 
 
-def dead_letter_reasons(cloud: LocalCloud, role: str) -> list[str]:
-    names = cloud.layout.names(cloud.layout.region(role))
-    letters = read_dead_letters(
-        cloud.session(role).client("s3"), names.lake_bucket, tenant=names.tenant, region=names.region
-    )
-    return [letter["reason"] for letter in letters]
+def test_the_alert_is_in_the_queue_of_the_active_region(cloud: LocalCloud, tmp_path: Path) -> None:
+    report = replayed(cloud, series.make(tmp_path).file, "replay-queue", "edge", tmp_path)
+    [alert] = report["alerts"]
+    names = cloud.layout.names(cloud.layout.primary)
+    with cloud.aws():
+        sqs = cloud.session("primary").client("sqs")
+        url = sqs.get_queue_url(QueueName=names.alerts_queue)["QueueUrl"]
+        bodies: list[dict[str, Any]] = []
+        while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+            bodies += [json.loads(message["Body"]) for message in messages]
+    [queued] = [body for body in bodies if body["device"] == "replay-queue" and body["phase"] == "opened"]
+    assert queued["incident_id"] == alert["incident_id"]
+    assert queued["text"] == alert["text"]
+    assert queued["signals"][0]["expected_high"] is not None
