@@ -5,7 +5,7 @@ Layout, version 1:
 
     b"PW" | version (one byte) | zlib-compressed JSON (UTF-8)
 
-    {"epoch": 3, "bundle": "5f0c...", "series": [series, ...]}
+    {"epoch": 3, "bundle": "5f0c...", "series": [series, ...], "rejected": [[reason, detail, topic, base64], ...]}
 
     series = [device, signal names, sequences, observed, received, values, scores, flags, extras]
       sequences  [first] where contiguous, else one per reading
@@ -22,10 +22,11 @@ gateway is the same reading, to the last bit, in the region.
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import Any, Final, NamedTuple
 
@@ -33,17 +34,21 @@ from plantwatch.incident import Cause, Fault, Kind, Phase, Severity, Transition
 from plantwatch.scoring import ScoredReading, SensorFault
 from plantwatch.telemetry import (
     ATTRIBUTES_MAX,
+    CLOCK_AHEAD_MS_MAX,
+    CLOCK_IS_SET_FROM,
     SIGNALS_MAX,
     EpochMs,
     InvalidReading,
     Reading,
+    Rejection,
     RejectionReason,
     Source,
     attribute_text,
+    check_time,
     checked_name,
     finite,
-    parse_timestamp,
     signal_name,
+    storable,
 )
 
 MAGIC: Final = b"PW"
@@ -54,6 +59,8 @@ JSON_BYTES_MAX: Final = 1_000_000
 READINGS_MAX: Final = 10_000
 # Just below IoT Core's metering step, and far below the 7,300 B at which Greengrass nucleus lite drops the connection.
 BATCH_BYTES_MAX: Final = 5_000
+# A refused payload is rarely longer than 100 bytes.
+_REJECTIONS_PER_MESSAGE: Final = 20
 _LEVEL: Final = 6  # 9 gains 1 % in size and costs twice the time
 
 _WARMING_UP: Final = 1
@@ -62,12 +69,13 @@ _FLAGS_ALL: Final = 7
 
 
 class Batch(NamedTuple):
-    """A decoded batch. `rejected` holds single readings that were refused: the error and the reading's bytes."""
+    """A decoded batch. `rejected` holds single readings that were refused here, and what the gateway itself refused
+    (with the local topic where it came from)."""
 
     epoch: int
     bundle: str
     scored: list[ScoredReading]
-    rejected: list[tuple[InvalidReading, bytes]]
+    rejected: list[Rejection]
 
 
 class Part(NamedTuple):
@@ -106,6 +114,23 @@ def encode_parts(
         yield from encode_parts(scored[start : start + step], epoch=epoch, bundle=bundle, bytes_max=bytes_max)
 
 
+def encode_rejections(
+    rejections: Sequence[Rejection], *, epoch: int, bundle: str, bytes_max: int = BATCH_BYTES_MAX
+) -> list[bytes]:
+    """What the gateway has refused, for the dead letters of the regions. A long payload is cut (its detail says so);
+    the gateway keeps the whole."""
+    messages = []
+    for start in range(0, len(rejections), _REJECTIONS_PER_MESSAGE):
+        part = [_cut(refused, bytes_max // 2) for refused in rejections[start : start + _REJECTIONS_PER_MESSAGE]]
+        message = _pack({"epoch": epoch, "bundle": bundle, "series": [], "rejected": part})
+        messages += (
+            [message]
+            if len(message) <= bytes_max or len(part) == 1
+            else [_pack({"epoch": epoch, "bundle": bundle, "series": [], "rejected": [item]}) for item in part]
+        )
+    return messages
+
+
 def encode(scored: Sequence[ScoredReading], *, epoch: int, bundle: str) -> bytes:
     """All readings as one message, whatever its size."""
     groups: dict[tuple[str, tuple[str, ...]], list[ScoredReading]] = {}
@@ -113,8 +138,7 @@ def encode(scored: Sequence[ScoredReading], *, epoch: int, bundle: str) -> bytes
         reading = item.reading
         groups.setdefault((reading.device, (*reading.signals, *reading.missing)), []).append(item)
     series = [_encode_series(device, names, items) for (device, names), items in groups.items()]
-    text = json.dumps({"epoch": epoch, "bundle": bundle, "series": series}, separators=(",", ":"), allow_nan=False)
-    return _HEADER + zlib.compress(text.encode(), _LEVEL)
+    return _pack({"epoch": epoch, "bundle": bundle, "series": series})
 
 
 def decode(payload: bytes, source: Source, *, received_at: EpochMs) -> Batch:
@@ -128,6 +152,7 @@ def decode(payload: bytes, source: Source, *, received_at: EpochMs) -> Batch:
         batch = Batch(epoch, bundle, [], [])
         for columns in series:
             _decode_series(columns, source, batch, received_at)
+        batch.rejected.extend(_forwarded(item, received_at) for item in fields.get("rejected", ()))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         if isinstance(error, InvalidReading):
             raise
@@ -135,6 +160,18 @@ def decode(payload: bytes, source: Source, *, received_at: EpochMs) -> Batch:
     if len(series) > 1:
         batch.scored.sort(key=lambda item: (item.reading.device, item.reading.sequence))
     return batch
+
+
+def _pack(fields: Mapping[str, Any]) -> bytes:
+    text = json.dumps(fields, separators=(",", ":"), allow_nan=False)
+    return _HEADER + zlib.compress(text.encode(), _LEVEL)
+
+
+def _cut(refused: Rejection, bytes_max: int) -> list[str]:
+    payload, detail = refused.payload, refused.detail
+    if len(payload) > bytes_max:
+        payload, detail = payload[:bytes_max], f"{detail} (the first {bytes_max} of {len(payload)} bytes)".strip()
+    return [refused.reason, detail, refused.topic, base64.b64encode(payload).decode()]
 
 
 def _encode_series(device: str, names: Sequence[str], items: list[ScoredReading]) -> list[Any]:
@@ -232,9 +269,10 @@ def _decode_series(columns: Any, source: Source, batch: Batch, received_at: Epoc
         try:
             batch.scored.append(_decode_reading(device, names, row, extra, source, batch, received_at))
         except InvalidReading as error:
-            batch.rejected.append((error, _bytes_of(device, names, row, extra)))
+            batch.rejected.append(_rejection(error, _bytes_of(device, names, row, extra), received_at))
         except (KeyError, TypeError, ValueError, AttributeError) as error:  # a form that no encoder of ours writes
-            batch.rejected.append((_malformed(type(error).__name__), _bytes_of(device, names, row, extra)))
+            malformed = _malformed(type(error).__name__)
+            batch.rejected.append(_rejection(malformed, _bytes_of(device, names, row, extra), received_at))
 
 
 def _decode_reading(
@@ -243,13 +281,12 @@ def _decode_reading(
     sequence, observed_at, delay, values, score, flags = row
     signals = {name: _number(name, value) for name, value in zip(names, values, strict=True) if value is not None}
     missing = tuple(name for name, value in zip(names, values, strict=True) if value is None)
-    for at in (observed_at, observed_at + delay):
-        parse_timestamp(at, received_at=received_at)
+    check_time(observed_at, received_at=received_at)
     if not 0 <= _number("score", score) <= 1 or not 0 <= flags <= _FLAGS_ALL or sequence < 0:
         raise InvalidReading(RejectionReason.MALFORMED_BATCH, "score, flags or sequence")
     reading = Reading(
-        source.tenant, device, observed_at, observed_at + delay, signals, _attributes(extra), missing,
-        gateway=source.device, epoch=batch.epoch, sequence=sequence,
+        source.tenant, device, observed_at, _received(observed_at + delay, received_at), signals, _attributes(extra),
+        missing, gateway=source.device, epoch=batch.epoch, sequence=sequence,
     )  # fmt: skip
     return ScoredReading(
         reading,
@@ -261,6 +298,22 @@ def _decode_reading(
         bool(flags & _WARMING_UP),
         batch.bundle,
     )
+
+
+def _received(at: EpochMs, received_at: EpochMs) -> EpochMs:
+    """The gateway's own time of receipt; the broker's where the gateway's clock cannot be right."""
+    return at if CLOCK_IS_SET_FROM <= at <= received_at + CLOCK_AHEAD_MS_MAX else received_at
+
+
+def _forwarded(item: Any, received_at: EpochMs) -> Rejection:
+    reason, detail, topic, payload = item
+    error = InvalidReading(RejectionReason(reason), str(detail))
+    rejection = _rejection(error, base64.b64decode(payload, validate=True), received_at)
+    return rejection._replace(topic=storable(str(topic)))
+
+
+def _rejection(error: InvalidReading, payload: bytes, received_at: EpochMs) -> Rejection:
+    return Rejection(error.reason, error.detail, "", received_at, payload)
 
 
 def _transition(item: Any) -> Transition:

@@ -7,8 +7,10 @@ those only the most recent are remembered.
 
 from __future__ import annotations
 
+import hashlib
+from array import array
 from bisect import bisect_right
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -17,9 +19,10 @@ from plantwatch.telemetry import Reading
 
 # A thing resends what was not acknowledged: at most its in-flight window, a few dozen messages.
 RECENT_KEYS_MAX: Final = 128
-# Each hole is a batch that was lost or is late. With more than this something else is wrong; the oldest close up.
+# Each hole is a batch that was lost or is late. With more than this something else is wrong, and the oldest range is
+# forgotten: what is late may then be taken twice (the stores' keys tell), but never refused as a repeat.
 RANGES_MAX: Final = 256
-# Boots of a gateway that still can have batches on their way.
+# Boots of gateways that still can have batches on their way.
 EPOCHS_MAX: Final = 4
 
 
@@ -57,8 +60,8 @@ class Sequences:
         else:
             first.insert(at + 1, sequence)
             last.insert(at + 1, sequence)
-            if len(first) > RANGES_MAX:  # give up the oldest hole
-                del first[1]
+            if len(first) > RANGES_MAX:
+                del first[0]
                 del last[0]
         return True
 
@@ -74,48 +77,52 @@ class Sequences:
 class Arrivals:
     """Which readings of one device have arrived: exact for gateways, the most recent ones for plain things."""
 
-    __slots__ = ("_epochs", "_recent")
+    __slots__ = ("_epochs", "_oldest", "_recent")
 
     def __init__(self) -> None:
-        self._epochs: OrderedDict[int, Sequences] = OrderedDict()
-        self._recent: OrderedDict[str, None] = OrderedDict()
+        self._epochs: dict[tuple[str, int], Sequences] = {}
+        # A ring of 64-bit hashes: 1 kB a device, where keys as text would take thirty.
+        self._recent = array("Q")
+        self._oldest = 0
 
     def note(self, reading: Reading) -> bool:
         """Note one; False where it had arrived before."""
         if reading.gateway:
-            return self._sequences(reading.epoch).add(reading.sequence)
-        key = reading.key
-        if key in self._recent:
+            return self._sequences(reading.gateway, reading.epoch).add(reading.sequence)
+        known = int.from_bytes(hashlib.blake2b(reading.key.encode(), digest_size=8).digest())
+        if known in self._recent:
             return False
-        self._recent[key] = None
-        if len(self._recent) > RECENT_KEYS_MAX:
-            self._recent.popitem(last=False)
+        if len(self._recent) < RECENT_KEYS_MAX:
+            self._recent.append(known)
+        else:
+            self._recent[self._oldest] = known
+            self._oldest = (self._oldest + 1) % RECENT_KEYS_MAX
         return True
 
-    def missing(self) -> dict[int, list[tuple[int, int]]]:
-        """Epoch -> ranges of sequence numbers that did not arrive."""
+    def missing(self) -> dict[tuple[str, int], list[tuple[int, int]]]:
+        """(gateway, epoch) -> ranges of sequence numbers that did not arrive."""
         return {epoch: holes for epoch, seen in self._epochs.items() if (holes := seen.missing())}
 
     def state(self) -> dict[str, Any]:
         return {
-            "epochs": [[epoch, seen.ranges()] for epoch, seen in self._epochs.items()],
-            "recent": list(self._recent),
+            "epochs": [[*epoch, seen.ranges()] for epoch, seen in self._epochs.items()],
+            "recent": [*self._recent[self._oldest :], *self._recent[: self._oldest]],
         }
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Arrivals:
         arrivals = cls()
-        for epoch, ranges in state["epochs"]:
-            arrivals._epochs[epoch] = Sequences((first, last) for first, last in ranges)
-        arrivals._recent.update(dict.fromkeys(state["recent"]))
+        for gateway, epoch, ranges in state["epochs"]:
+            arrivals._epochs[gateway, epoch] = Sequences((first, last) for first, last in ranges)
+        arrivals._recent.extend(state["recent"])
         return arrivals
 
-    def _sequences(self, epoch: int) -> Sequences:
-        seen = self._epochs.get(epoch)
+    def _sequences(self, gateway: str, epoch: int) -> Sequences:
+        seen = self._epochs.get((gateway, epoch))
         if seen is None:
-            seen = self._epochs[epoch] = Sequences()
-            if len(self._epochs) > EPOCHS_MAX:
-                del self._epochs[min(self._epochs)]
+            seen = self._epochs[gateway, epoch] = Sequences()
+            if len(self._epochs) > EPOCHS_MAX:  # the one that was first seen longest ago
+                del self._epochs[next(iter(self._epochs))]
         return seen
 
 

@@ -37,7 +37,7 @@ from plantwatch.telemetry import (
     parse_topic,
 )
 
-# A shard carries at most 1,000 records/s: ten thousand devices at a reading each 10 s. Each costs about 1 kB here.
+# A shard carries at most 1,000 records/s: ten thousand devices at a reading each 10 s. Each costs 1 to 2 kB here.
 DEVICES_MAX: Final = 10_000
 
 
@@ -72,8 +72,9 @@ class Decoded(NamedTuple):
 class Pipeline:
     """Decode, check, score, decide, emit, for the machines of one tenant (or of one gateway).
 
-    `gateways` are the patterns of device names that may publish batches for other devices; a batch from any other
-    device is refused, or one stolen certificate could speak for a whole plant.
+    What it remembers is in memory only and can be saved (`snapshot`): the machines' detectors and alert states, and
+    which readings have arrived. `gateways` are the names (or patterns of names) of devices that may publish batches for
+    other devices; a batch from any other device is refused, or one stolen certificate could speak for a whole plant.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Pipeline:
         *,
         tenant: str,
         region: str = "",
-        gateways: Iterable[str] = ("gateway-*",),
+        gateways: Iterable[str] = (),
     ) -> None:
         self.machines = machines
         self.tenant = tenant
@@ -95,7 +96,11 @@ class Pipeline:
         return self.machines.watch(reading)
 
     def accept(self, data: bytes, *, arrived_at: EpochMs) -> Effects:
-        """One record of the stream. Never raises for what a sender can send."""
+        """One record of the stream. Never raises for what a sender can send.
+
+        What a gateway has scored with our bundle is adopted. With another bundle (a roll-out that has not reached every
+        gateway) it is scored here, by machines that may know nothing yet and warm up first.
+        """
         decoded = decode(data, tenant=self.tenant, gateways=self.gateways, arrived_at=arrived_at)
         effects = Effects(rejections=list(decoded.rejections))
         for reading in decoded.raw:
@@ -125,11 +130,10 @@ class Pipeline:
         self.arrivals = restored
 
     def _is_new(self, reading: Reading, effects: Effects) -> bool:
-        arrivals = self.arrivals.get(reading.device)
-        if arrivals is None:
-            arrivals = self.arrivals[reading.device] = Arrivals()
-            if len(self.arrivals) > DEVICES_MAX:  # the one that was first seen longest ago
-                del self.arrivals[next(iter(self.arrivals))]
+        arrivals = self.arrivals.pop(reading.device, None) or Arrivals()
+        self.arrivals[reading.device] = arrivals  # the newest is last, so the first has been silent longest
+        if len(self.arrivals) > DEVICES_MAX:
+            del self.arrivals[next(iter(self.arrivals))]
         new = arrivals.note(reading)
         effects.duplicates += not new
         return new
@@ -177,7 +181,10 @@ def _decode_batch(record: Record, source: Source, gateways: Iterable[str]) -> De
     batch = envelope.decode(record.payload, source, received_at=record.received_at)
     return Decoded(
         scored=batch.scored,
-        rejections=[_rejection(error, record, payload) for error, payload in batch.rejected],
+        rejections=[
+            refused._replace(topic=refused.topic or record.topic, received_at=record.received_at)
+            for refused in batch.rejected
+        ],
     )
 
 

@@ -30,12 +30,21 @@ SIGNALS_MAX: Final = 256
 ATTRIBUTES_MAX: Final = 64
 NAME_CHARS_MAX: Final = 128
 ATTRIBUTE_CHARS_MAX: Final = 1024
+# A sentence; the bytes themselves are kept beside it.
+DETAIL_CHARS_MAX: Final = 160
 # Historians begin in the nineties; anything older is a clock that was never set (epoch 0, GPS weeks).
 OBSERVED_AT_MIN: Final[EpochMs] = 631_152_000_000  # 1990-01-01
+# What a receiver without a clock of its own accepts; calendars and 64 bits go on for long after.
+OBSERVED_AT_MAX: Final[EpochMs] = 4_102_444_800_000  # 2100-01-01
 # A device's clock may be wrong by a time zone, not by more than a day.
 CLOCK_AHEAD_MS_MAX: Final = 24 * 3600 * 1000
+# Before this project began: a receiver whose clock says so has not set it yet, and cannot judge anybody else's.
+CLOCK_IS_SET_FROM: Final[EpochMs] = 1_735_689_600_000  # 2025-01-01
 # Below this a number means seconds: as milliseconds it would be before 1973, as seconds it is the year 5138.
 _SECONDS_BELOW: Final = 100_000_000_000
+
+# Python refuses to print integers of thousands of digits.
+_SHOWN_MAX: Final = 10**18
 
 TIMESTAMP_KEY: Final = "ts"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}")
@@ -69,10 +78,19 @@ class RejectionReason(StrEnum):
     MALFORMED_ROW = "malformed_row"
 
 
+def storable(quoted: str) -> str:
+    """What a sender wrote, as text that any store takes: cut, and halves of characters spelled out."""
+    return quoted[:DETAIL_CHARS_MAX].encode("utf-8", "backslashreplace").decode()
+
+
 class InvalidReading(ValueError):
-    """The sender's fault: the record goes to dead letters with `reason`; its neighbours are unharmed."""
+    """The sender's fault: the record goes to dead letters with `reason`; its neighbours are unharmed.
+
+    `detail` often quotes what the sender wrote, so it is `storable`.
+    """
 
     def __init__(self, reason: RejectionReason, detail: str = "") -> None:
+        detail = storable(detail)
         super().__init__(f"{reason}: {detail}" if detail else str(reason))
         self.reason = reason
         self.detail = detail
@@ -93,7 +111,8 @@ class Reading(NamedTuple):
 
     `observed_at` is the sensor's clock, `received_at` ours (the gateway's where there is one). `signals` are finite;
     `missing` names the signals for which the sensor gave no value. A gateway numbers its readings per device by
-    `epoch` (its boot) and `sequence`; a thing without sequence is known by `digest` of its payload instead.
+    `epoch` (its boot) and `sequence`, and two gateways may speak for one device; a thing without sequence is known by
+    `digest` of its payload instead.
     """
 
     tenant: str
@@ -112,7 +131,7 @@ class Reading(NamedTuple):
     def key(self) -> str:
         """Idempotency key within (tenant, device): the same on both legs and after every repeat."""
         if self.gateway:
-            return f"{self.epoch:06d}.{self.sequence:012d}"
+            return f"{self.gateway}.{self.epoch:06d}.{self.sequence:012d}"
         return f"{self.observed_at:013d}.{self.digest}"
 
 
@@ -172,7 +191,8 @@ def reading_from_fields(fields: dict[str, Any], source: Source, *, received_at: 
     for name, value in fields.items():
         kind = type(value)
         if kind is float or kind is int:
-            signals[signal_name(name)] = finite(name, value)
+            name = signal_name(name)
+            signals[name] = finite(name, value)
         elif value is None:
             missing.append(signal_name(name))
         elif kind is str or kind is bool:
@@ -221,8 +241,8 @@ def finite(name: str, value: float) -> float:
 def parse_timestamp(value: object, *, received_at: EpochMs) -> EpochMs:
     """Epoch seconds or milliseconds (number or numeric string) or ISO 8601, as milliseconds.
 
-    Numbers below 1e11 are seconds. An ISO time without zone is UTC. A time before 1990 or more than a day after
-    `received_at` is refused: it is a clock that was never set, and it would poison every order by time.
+    Numbers below 1e11 are seconds. An ISO time without zone is UTC. InvalidReading for what is no time, and for what
+    `check_time` refuses.
     """
     if type(value) is str:
         observed_at = _from_text(value.strip())
@@ -230,8 +250,17 @@ def parse_timestamp(value: object, *, received_at: EpochMs) -> EpochMs:
         observed_at = _from_number(value)
     else:
         raise InvalidReading(RejectionReason.INVALID_TIMESTAMP, type(value).__name__)
-    if not OBSERVED_AT_MIN <= observed_at <= received_at + CLOCK_AHEAD_MS_MAX:
-        raise InvalidReading(RejectionReason.TIMESTAMP_OUT_OF_RANGE, f"{observed_at} ms")
+    return check_time(observed_at, received_at=received_at)
+
+
+def check_time(observed_at: EpochMs, *, received_at: EpochMs) -> EpochMs:
+    """`observed_at` if it is plausible. A time before 1990 or more than a day after `received_at` is refused: it is a
+    clock that was never set, and it would poison every order by time."""
+    newest = received_at if received_at >= CLOCK_IS_SET_FROM else OBSERVED_AT_MAX
+    if not OBSERVED_AT_MIN <= observed_at <= newest + CLOCK_AHEAD_MS_MAX:
+        raise InvalidReading(
+            RejectionReason.TIMESTAMP_OUT_OF_RANGE, f"{max(-_SHOWN_MAX, min(observed_at, _SHOWN_MAX))} ms"
+        )
     return observed_at
 
 
@@ -241,11 +270,9 @@ def isoformat(at: EpochMs) -> str:
 
 
 def _from_number(value: float) -> EpochMs:
-    if not math.isfinite(value):
+    if type(value) is float and not math.isfinite(value):
         raise InvalidReading(RejectionReason.INVALID_TIMESTAMP, str(value))
-    if abs(value) < _SECONDS_BELOW:
-        value *= 1000
-    return round(value)
+    return round(value * 1000) if abs(value) < _SECONDS_BELOW else round(value)
 
 
 def _from_text(text: str) -> EpochMs:

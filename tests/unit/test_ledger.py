@@ -42,6 +42,20 @@ def test_a_gateways_repeat_is_known_however_late_and_after_a_restart(arrived: li
         arrivals = Arrivals.from_state(json.loads(json.dumps(arrivals.state())))
 
 
+def test_two_gateways_may_number_one_device_alike() -> None:
+    arrivals = Arrivals()
+    assert arrivals.note(reading(1))
+    assert arrivals.note(reading(1, gateway="gateway-2"))
+    assert reading(1).key != reading(1, gateway="gateway-2").key
+
+
+def test_what_comes_late_is_never_refused_as_a_repeat() -> None:
+    seen = Sequences()
+    for number in range(0, 10 * RANGES_MAX, 2):
+        seen.add(number)
+    assert all(seen.add(number) for number in range(1, 10 * RANGES_MAX, 2))
+
+
 def test_a_things_recent_repeat_is_known_and_the_memory_is_bounded() -> None:
     arrivals = Arrivals()
     assert all(arrivals.note(reading(at, gateway="")) for at in range(1000))

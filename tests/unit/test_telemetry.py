@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plantwatch.telemetry import (
+    DETAIL_CHARS_MAX,
     PAYLOAD_BYTES_MAX,
     SIGNALS_MAX,
     InvalidReading,
@@ -97,6 +98,12 @@ def test_a_timestamp_is_seconds_milliseconds_or_iso_8601(text: str, expected: in
         (b'{"ts":0,"t":1}', RejectionReason.TIMESTAMP_OUT_OF_RANGE),
         (b'{"ts":-1795413500,"t":1}', RejectionReason.TIMESTAMP_OUT_OF_RANGE),
         (b'{"ts":99999999999999,"t":1}', RejectionReason.TIMESTAMP_OUT_OF_RANGE),
+        (b'{"ts":' + b"9" * 400 + b',"t":1}', RejectionReason.TIMESTAMP_OUT_OF_RANGE),
+        (b'{"ts":-' + b"9" * 4000 + b',"t":1}', RejectionReason.TIMESTAMP_OUT_OF_RANGE),
+        (b'{"ts":"' + b"9" * 4000 + b'","t":1}', RejectionReason.INVALID_TIMESTAMP),
+        (b'{"ts":1e300,"t":1}', RejectionReason.TIMESTAMP_OUT_OF_RANGE),
+        (b'{"ts":1795413500,"\\ud800":[1]}', RejectionReason.UNSUPPORTED_VALUE),
+        (b'{"ts":1795413500,"\\ud800":1e999}', RejectionReason.INVALID_NAME),
         (b'{"ts":1795513500,"t":1}', RejectionReason.TIMESTAMP_OUT_OF_RANGE),
         (b'{"ts":1795413500,"t":"' + b"x" * PAYLOAD_BYTES_MAX + b'"}', RejectionReason.TOO_LARGE),
         (b'{"ts":1795413500,"n":1,"t":"' + b"x" * 2000 + b'"}', RejectionReason.TOO_LARGE),
@@ -141,6 +148,21 @@ def test_no_json_object_whatever_raises_anything_but_invalid_reading(fields: dic
 def test_milliseconds_pass_through_unchanged(at: int) -> None:
     assert parse_timestamp(at, received_at=NOW) == at
     assert parse_timestamp(str(at), received_at=NOW) == at
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=())), st.integers())
+def test_a_refusal_can_be_stored_whatever_it_quotes(name: str, number: int) -> None:
+    for fields in ({"ts": 1795413500, name: [1]}, {"ts": number, name: 1}, {"ts": name, "t": 1}):
+        try:
+            parse_reading(json.dumps(fields).encode(), PUMP, received_at=NOW)
+        except InvalidReading as error:
+            assert len(error.detail.encode("utf-8")) <= 4 * 10 * DETAIL_CHARS_MAX
+
+
+def test_a_receiver_that_has_not_set_its_clock_does_not_judge_others() -> None:
+    assert parse_timestamp(NOW, received_at=5_000) == NOW
+    with pytest.raises(InvalidReading):
+        parse_timestamp(3, received_at=5_000)
 
 
 def test_the_topic_says_who_published() -> None:
