@@ -36,7 +36,8 @@ class ConsumerSettings:
     work_folder: Path
     # Stable per slot (pod name, host): a restarted worker takes its own leases back at once.
     worker_id: str
-    gateways: tuple[str, ...] = ("gateway-*",)
+    # Who may publish for other devices, by name or pattern. Nobody by default: a thing named like a gateway is none.
+    gateways: tuple[str, ...] = ()
 
     anomaly_score_min: float = 0.999
     flush_interval_s: float = 60.0

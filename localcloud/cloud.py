@@ -265,9 +265,7 @@ class LocalCloud:
 
     def gateway_spec(self) -> ProcessSpec:
         config = self.layout.root / "gateway" / "nucleus.json"
-        config.parent.mkdir(parents=True, exist_ok=True)
-        config.write_text(json.dumps(self._nucleus_settings(), indent=1))
-        config.chmod(0o600)
+        _write_secret(config, json.dumps(self._nucleus_settings(), indent=1))
         # The nucleus runs the component in a folder of its own; a gateway has the component installed there.
         return _python("gateway", "localcloud.nucleus", "--config", str(config), env={"PYTHONPATH": str(REPOSITORY)})
 
@@ -275,9 +273,7 @@ class LocalCloud:
         """The token with which a local driver speaks to the gateway's bus; made once, kept beside the gateway."""
         file = self.layout.root / "gateway" / "simulator.token"
         if not file.exists():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(os.urandom(16).hex())
-            file.chmod(0o600)
+            _write_secret(file, os.urandom(16).hex())
         return file.read_text()
 
     def _nucleus_settings(self) -> Mapping[str, Any]:
@@ -335,6 +331,14 @@ class LocalCloud:
 
 def _python(name: str, module: str, *arguments: str, **options: Any) -> ProcessSpec:
     return ProcessSpec(name, (sys.executable, "-m", module, *arguments), cwd=REPOSITORY, **options)
+
+
+def _write_secret(file: Path, text: str) -> None:
+    """Nobody else may read it, from its first byte on."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.unlink(missing_ok=True)
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+        out.write(text)
 
 
 def _expect_set_up() -> None:

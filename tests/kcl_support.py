@@ -74,6 +74,7 @@ class ConsumerCloud:
             "active_region_parameter": self.names.active_region_parameter,
             "work_folder": work_folder,
             "worker_id": "slot-0",
+            "gateways": "gateway-*",
             "flush_interval_s": 1,
             "failover_ms": 3000,
             "lease_assignment_interval_ms": 1000,

@@ -204,7 +204,7 @@ def test_the_table_holds_what_its_readers_expect(patched: RunningRegion, request
     assert store.look is not None
     store.port.put_anomaly(scored(1, vibration=0.1, tiny=1e-300, huge=1.7e308, zero=-0.0))
     (anomaly,) = store.look("pump-7", "anomaly#")
-    assert anomaly["sk"]["S"] == "anomaly#2026-11-18T11:06:41.000Z#000001.000000000001"
+    assert anomaly["sk"]["S"] == "anomaly#2026-11-18T11:06:41.000Z#gateway-1.000001.000000000001"
     signals = anomaly["signals"]["M"]
     assert signals["vibration"] == {"N": "0.1"}
     assert (signals["tiny"], signals["huge"]) == ({"S": "1e-300"}, {"S": "1.7e+308"}), "beyond DynamoDB's numbers"
@@ -234,9 +234,9 @@ def test_an_older_reading_never_replaces_a_devices_state(
     for sequence in (5, 3):
         store.port.put_device_states([scored(sequence), scored(sequence, device="fan-2")])
     (state,) = store.look("pump-7", "state")
-    assert state["key"]["S"] == "000001.000000000005"
+    assert state["key"]["S"] == "gateway-1.000001.000000000005"
     store.port.put_device_states([scored(6)])
-    assert store.look("pump-7", "state")[0]["key"]["S"] == "000001.000000000006"
+    assert store.look("pump-7", "state")[0]["key"]["S"] == "gateway-1.000001.000000000006"
 
 
 def test_text_that_is_no_unicode_is_stored_too(patched: RunningRegion, request: pytest.FixtureRequest) -> None:
@@ -297,7 +297,7 @@ def test_an_object_is_what_pandas_and_athena_read(patched: RunningRegion, tmp_pa
     assert row == {
         "tenant": "acme", "device": "pump-7", "observed_at": "2026-11-18T11:06:41.000Z",
         "received_at": "2026-11-18T11:06:41.005Z", "stored_at": "2026-11-18T11:06:49.000Z",
-        "key": "000001.000000000001", "path": "edge", "gateway": "gateway-1", "epoch": 1, "sequence": 1,
+        "key": "gateway-1.000001.000000000001", "path": "edge", "gateway": "gateway-1", "epoch": 1, "sequence": 1,
         "signals": {"vibration": 2.0}, "missing": ["pressure"], "attributes": {"operator": "mk"}, "score": 0.99976,
         "shares": {"vibration": 1.0}, "faults": [{"signal": "pressure", "fault": "gap"}],
         "open_kinds": ["sensor_fault"], "warming_up": False, "bundle": "b1", "region": "us-east-1",

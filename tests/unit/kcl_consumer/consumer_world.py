@@ -108,7 +108,7 @@ class World:
             self.clock,
         )
         worker = ShardWorker(
-            Pipeline(Machines(), tenant="acme", region="us-east-1"),
+            Pipeline(Machines(), tenant="acme", region="us-east-1", gateways=[GATEWAY]),
             ports,
             flush_policy=policy or FlushPolicy(interval_ms=10_000),
             anomaly_score_min=0.999,

@@ -57,6 +57,12 @@ def test_missing_settings_are_named_as_the_operator_sets_them() -> None:
     assert "PLANTWATCH_STREAM_ARN: missing" in error.value.problems
 
 
+def test_nobody_speaks_for_other_devices_unless_it_is_named() -> None:
+    assert SETTINGS.gateways == ()
+    named = from_environment({**ENVIRONMENT, "PLANTWATCH_GATEWAYS": "gateway-1,gateway-2"})
+    assert named.gateways == ("gateway-1", "gateway-2")
+
+
 def test_the_daemon_is_told_what_the_library_would_get_wrong_by_itself() -> None:
     told = properties(SETTINGS, python="python", environment={})
     assert told["executableName"] == "python -m kcl_consumer.processor"
