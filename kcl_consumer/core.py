@@ -71,6 +71,9 @@ class ShardWorker:
 
     `checkpoint` asks the daemon for a checkpoint; it raises LeaseLost where the shard is no longer ours. A reading is
     an anomaly from `anomaly_score_min` on, or where it opens or clears an incident.
+
+    On standby nothing is told to anybody. The turns of incidents are remembered for `UNSENT_FOR_MS` and offered at the
+    promotion; anomalies of the time before it are not made up for here, they are in the lake.
     """
 
     def __init__(
@@ -114,7 +117,8 @@ class ShardWorker:
         return True
 
     def process(self, records: Iterable[ShardRecord], checkpoint: Callable[[Position], None]) -> None:
-        """Take records (or none, which only lets a window of time end)."""
+        """Take records. A call without any lets a window of time end, and a promoted standby speak."""
+        self._settle_unsent()
         anomalies: list[ScoredReading] = []
         for record in records:
             if not self._progress.is_new(record.position):
@@ -164,10 +168,14 @@ class ShardWorker:
                 insist(results.mark_notified, to_send)
             self._unsent.popleft()
 
-    def _forget_unsent(self, now: EpochMs) -> None:
-        """On standby: what the other region has had the time to send."""
+    def _settle_unsent(self) -> None:
+        """What waits here was seen on standby: forget what the other region has had the time to send, and, once this
+        region is active, send the rest."""
+        now = self._ports.clock.now()
         while self._unsent and self._unsent[0][0] < now - UNSENT_FOR_MS:
             self._unsent.popleft()
+        if self._unsent and self._is_active():
+            self._send_unsent()
 
     def _store(self, anomalies: list[ScoredReading]) -> None:
         """Store the anomalies, if this is the active region, and forget them either way."""
@@ -192,11 +200,9 @@ class ShardWorker:
             insist(ports.lake.append, readings.items, position=self._object_name(readings.first), stored_at=stored_at)
         for refused in pending.rejections.values():
             insist(ports.dead_letters.put, refused.items, position=self._object_name(refused.first))
+        self._settle_unsent()
         if self._is_active():
-            self._send_unsent()
             insist(ports.results.put_device_states, list(pending.latest.values()))
-        else:
-            self._forget_unsent(stored_at)
         covers = self._progress.taken
         assert covers is not None, "nothing was taken, so nothing is unwritten"
         insist(ports.states.save, self._shard, str(covers), self._pipeline.snapshot())

@@ -5,17 +5,20 @@
 
 The state is written before its checkpoint. A crash between the two leaves the older checkpoint, whose state must still
 be there: hence two objects, written in turn. Each is useful for exactly one checkpoint; with any other the records
-between the two would be learnt twice or not at all.
+between the two would be learnt twice or not at all. A state that cannot be read is none: its shard starts cold.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
 from plantwatch.aws.clients import error_code, service_errors
+
+log = logging.getLogger(__name__)
 
 DETECTOR_STATE_PREFIX: Final = "detector-state"
 STATE_VERSION: Final = 1
@@ -42,22 +45,35 @@ class S3DetectorStates:
 
     def load(self, shard: str, covers: str) -> bytes | None:
         """The state that covers exactly `covers`, or None. The next save leaves it in place."""
+        wanted = {"version": STATE_VERSION, "covers": covers, "bundle": self._bundle}
         for slot, name in enumerate(_SLOTS):
-            header, _, snapshot = self._read(self._key(shard, name)).partition(b"\n")
-            if header and json.loads(header) == {"version": STATE_VERSION, "covers": covers, "bundle": self._bundle}:
+            key = self._key(shard, name)
+            state = self._read(key)
+            if state is None:
+                continue
+            header, _, snapshot = state.partition(b"\n")
+            if self._decode(header, key) == wanted:
                 self._slot = 1 - slot
                 return snapshot
         return None
 
+    def _decode(self, header: bytes, key: str) -> Any:
+        """The header's fields, or None where nobody can read them."""
+        try:
+            return json.loads(header)
+        except (ValueError, RecursionError) as error:
+            log.warning("s3://%s/%s is damaged, and of no use: %s", self._bucket, key, error)
+            return None
+
     def _key(self, shard: str, slot: str) -> str:
         return f"{DETECTOR_STATE_PREFIX}/{self._application}/{shard}/{slot}"
 
-    def _read(self, key: str) -> bytes:
-        """The object's bytes, empty where there is none (which S3 tells only to those who may list the bucket)."""
+    def _read(self, key: str) -> bytes | None:
+        """The object's bytes, None where there is none (which S3 tells only to those who may list the bucket)."""
         with service_errors(f"read s3://{self._bucket}/{key}"):
             try:
                 return bytes(self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read())
             except ClientError as error:
                 if error_code(error) == "NoSuchKey":
-                    return b""
+                    return None
                 raise

@@ -413,6 +413,24 @@ def test_a_state_is_given_back_for_its_own_checkpoint_only(kind: str, request: p
         assert S3DetectorStates(s3, bucket, application="app", bundle="b2").load("shard", "4") is None
 
 
+@pytest.mark.parametrize("damage", [b"", b"\xff\xfe\x00", b"{", b"[" * 100_000, b"not ours\nat all"])
+def test_a_damaged_state_is_no_state_and_harms_no_other(
+    patched: RunningRegion, damage: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    s3, bucket = patched.client("s3"), make_bucket(patched)
+    states = S3DetectorStates(s3, bucket, application="app", bundle="b1")
+    states.save("shard", "1", b"one")
+    states.save("shard", "2", b"two")
+    first, _ = list_keys(s3, bucket, "detector-state/app/shard/")
+    s3.put_object(Bucket=bucket, Key=first, Body=damage)
+    assert states.load("shard", "1") is None
+    assert f"s3://{bucket}/{first}" in caplog.text
+    assert states.load("shard", "2") == b"two"
+    states.save("shard", "3", b"three")
+    assert states.load("shard", "3") == b"three", "in the place of the damaged one"
+    assert states.load("shard", "2") == b"two"
+
+
 def test_the_leader_lock_goes_only_in_the_version_that_was_seen(patched: RunningRegion) -> None:
     dynamodb, app = patched.client("dynamodb"), f"app-{uuid.uuid4().hex[:8]}"
     lock = DynamoDbLeaderLock(dynamodb, app)

@@ -14,6 +14,7 @@ from plantwatch.ports import DeliveryFailed
 from plantwatch.telemetry import RejectionReason
 from tests.fakes import Crash, Fuse
 from tests.unit.kcl_consumer.consumer_world import (
+    SHARD,
     START,
     World,
     batch,
@@ -153,6 +154,43 @@ def test_a_promoted_standby_leaves_old_alerts_to_who_was_active_then() -> None:
     world.switch.active = True
     worker.process([incident_record(2, Phase.OPENED, START + 2000)], world.confirm)
     assert [alert.first_seen for alert in world.notifier.sent] == [START + 2000]
+
+
+def test_a_promoted_standby_need_not_wait_for_a_record_to_send_what_nobody_has_sent() -> None:
+    world = World()
+    world.switch.active = False
+    worker = world.start()
+    worker.process([incident_record(1, Phase.OPENED, START)], world.confirm)
+    world.clock.at = START + 60_000
+    worker.process([], world.confirm)
+    assert (world.checkpoints, world.notifier.sent) == ([Position(1)], [])
+    world.switch.active = True
+    worker.process([], world.confirm)
+    assert [alert.phase for alert in world.notifier.sent] == [Phase.OPENED]
+    worker.process([], world.confirm)
+    assert len(world.notifier.sent) == 1
+
+
+def test_a_standby_promoted_after_a_silence_leaves_old_alerts_alone() -> None:
+    world = World()
+    world.switch.active = False
+    worker = world.start()
+    worker.process([incident_record(1, Phase.OPENED, START)], world.confirm)
+    world.switch.active = True
+    world.clock.at = START + UNSENT_FOR_MS + 60_000
+    worker.process([], world.confirm)
+    assert world.notifier.sent == []
+
+
+def test_a_damaged_state_means_a_cold_start() -> None:
+    world = World()
+    worker = world.start()
+    worker.process(readings(0, 12), world.confirm)
+    world.states.kept[SHARD] = [(str(world.checkpoint), b"\0\0\0\4damaged")]
+    again = world.start()
+    again.process(readings(10, 12), world.confirm)
+    again.finish(world.confirm)
+    assert world.checkpoints[-1] == Position(12)
 
 
 def test_where_nobody_can_tell_the_active_region_nothing_is_sent_and_nothing_checkpointed() -> None:
