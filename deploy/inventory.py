@@ -17,17 +17,8 @@ from deploy.ensure.sns import Subscription, Topic
 from deploy.ensure.sqs import Queue
 from deploy.ensure.ssm import Parameter
 from deploy.policies import buckets, devices, messaging, roles
-from deploy.topology import (
-    DEAD_LETTERS_PREFIX,
-    DETECTOR_STATE_PREFIX,
-    READINGS_PREFIX,
-    DeviceKind,
-    Names,
-    RegionRole,
-    Tenant,
-    names,
-    tags,
-)
+from deploy.topology import DeviceKind, Names, RegionRole, Tenant, names, tags
+from plantwatch.names import DEAD_LETTERS_PREFIX, DETECTOR_STATE_PREFIX, READINGS_PREFIX
 from plantwatch.record import RULE_SQL
 
 # One shard carries 1,000 records/s; the second lets the consumer's hand-off between shards be seen from the first day.

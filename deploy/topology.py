@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from plantwatch.telemetry import telemetry_topic
+
 # A tenant id becomes part of a topic rule's name, where AWS allows only letters, digits and underscores.
 _TENANT = re.compile(r"[a-z][a-z0-9_]{1,30}")
 # What both a thing's name (no dot) and a device's id in the telemetry contract (no leading colon or hyphen) allow.
@@ -19,11 +21,6 @@ _ACCOUNT = re.compile(r"[0-9]{12}")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]")
 _ENV = re.compile(r"[a-z][a-z0-9-]{0,15}")
 _BUCKET_CHARS_MAX: Final = 63
-
-# The parts of the lake's bucket. Each one has its own life cycle and its own writers.
-READINGS_PREFIX: Final = "readings/"
-DEAD_LETTERS_PREFIX: Final = "dead-letters/"
-DETECTOR_STATE_PREFIX: Final = "detector-state/"
 
 # A thing's folder under the credentials folder holds these two; the bundle that vouches for the broker is per region.
 CERTIFICATE_FILE: Final = "certificate.pem"
@@ -132,9 +129,6 @@ class Names:
     def device_type(self, kind: DeviceKind) -> str:
         return self.gateway_type if kind is DeviceKind.GATEWAY else self.thing_type
 
-    def telemetry_topic(self, device: str) -> str:
-        return f"tenants/{self.tenant}/devices/{device}/telemetry"
-
 
 def names(tenant: Tenant, region: str) -> Names:
     """Roles carry the region: IAM is one per account, and a region's role may touch that region only."""
@@ -164,7 +158,7 @@ def names(tenant: Tenant, region: str) -> Names:
         rule_errors_queue_arn=arn("sqs", f"iot-rule-errors-{t}"),
         telemetry_rule=rule,
         telemetry_rule_arn=arn("iot", f"rule/{rule}"),
-        telemetry_filter=f"tenants/{t}/devices/+/telemetry",
+        telemetry_filter=telemetry_topic(t, "+"),
         rule_role=rule_role,
         rule_role_arn=f"arn:aws:iam::{account}:role/{rule_role}",
         consumer_role=consumer_role,

@@ -15,7 +15,7 @@ from boto3.dynamodb.conditions import Key
 
 from deploy.topology import Names
 from plantwatch.aws.dead_letters import read_dead_letters
-from plantwatch.aws.lake import READINGS_PREFIX, decompress_lines
+from plantwatch.aws.lake import decompress_lines, readings_prefix
 from plantwatch.pipeline import decode
 from plantwatch.telemetry import Reading, isoformat
 
@@ -71,7 +71,7 @@ class LakeView:
     def __init__(self, s3: Any, names: Names) -> None:
         self._s3 = s3
         self._bucket = names.lake_bucket
-        self._prefix = f"{READINGS_PREFIX}/tenant={names.tenant}/region={names.region}/"
+        self._prefix = readings_prefix(names.tenant, names.region)
         self._objects: dict[str, tuple[str, list[Mapping[str, Any]]]] = {}
 
     def refresh(self) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from deploy.topology import DEAD_LETTERS_PREFIX, DETECTOR_STATE_PREFIX, READINGS_PREFIX, Names
+from deploy.topology import Names
+from plantwatch.names import DEAD_LETTERS_PREFIX, DETECTOR_STATE_PREFIX, READINGS_PREFIX
 
 # KCL keeps leases, worker metrics and its leader lock in three tables that it makes and names itself.
 _KCL_TABLE_SUFFIXES: Final = ("", "-WorkerMetricStats", "-CoordinatorState")

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any
 
 from plantwatch.aws.lake import day_of, put_lines, read_lines, sane
+from plantwatch.names import DEAD_LETTERS_PREFIX
 from plantwatch.telemetry import Rejection, isoformat
-
-DEAD_LETTERS_PREFIX: Final = "dead-letters"
 
 
 class S3DeadLetters:
@@ -36,7 +35,7 @@ class S3DeadLetters:
 
 
 def dead_letters_folder(tenant: str, region: str) -> str:
-    return f"{DEAD_LETTERS_PREFIX}/tenant={tenant}/region={region}"
+    return f"{DEAD_LETTERS_PREFIX}tenant={tenant}/region={region}"
 
 
 def dead_letter(rejection: Rejection) -> dict[str, Any]:

@@ -17,10 +17,10 @@ from typing import Any, Final
 from botocore.exceptions import ClientError
 
 from plantwatch.aws.clients import error_code, service_errors
+from plantwatch.names import DETECTOR_STATE_PREFIX
 
 log = logging.getLogger(__name__)
 
-DETECTOR_STATE_PREFIX: Final = "detector-state"
 STATE_VERSION: Final = 1
 _SLOTS: Final = ("a", "b")
 
@@ -66,7 +66,7 @@ class S3DetectorStates:
             return None
 
     def _key(self, shard: str, slot: str) -> str:
-        return f"{DETECTOR_STATE_PREFIX}/{self._application}/{shard}/{slot}"
+        return f"{DETECTOR_STATE_PREFIX}{self._application}/{shard}/{slot}"
 
     def _read(self, key: str) -> bytes | None:
         """The object's bytes, None where there is none (which S3 tells only to those who may list the bucket)."""

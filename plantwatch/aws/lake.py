@@ -18,11 +18,11 @@ from typing import Any, Final
 from botocore.exceptions import ClientError
 
 from plantwatch.aws.clients import error_code, service_errors
+from plantwatch.names import READINGS_PREFIX
 from plantwatch.ports import DeliveryFailed
 from plantwatch.scoring import ScoredReading
 from plantwatch.telemetry import EpochMs, Reading, isoformat
 
-READINGS_PREFIX: Final = "readings"
 # 6 costs twice the CPU of 1 and saves a quarter of the bytes; at 60 s per object the CPU does not show.
 _GZIP_LEVEL: Final = 6
 # The object's metadata: how many rows it has.
@@ -56,7 +56,12 @@ class S3Lake:
 
 
 def readings_folder(tenant: str, region: str, day: str) -> str:
-    return f"{READINGS_PREFIX}/tenant={tenant}/region={region}/day={day}"
+    return f"{readings_prefix(tenant, region)}day={day}"
+
+
+def readings_prefix(tenant: str, region: str) -> str:
+    """What the names of all objects with readings begin with."""
+    return f"{READINGS_PREFIX}tenant={tenant}/region={region}/"
 
 
 def day_of(at: EpochMs) -> str:
@@ -164,7 +169,7 @@ def read_rows(
     It remembers every key that it has seen: about 200 B of memory each, so read by day what has many days.
     """
     count = LakeCount() if count is None else count
-    prefix = f"{READINGS_PREFIX}/tenant={tenant}/region={region}/" + (f"day={day}/" if day else "")
+    prefix = readings_prefix(tenant, region) + (f"day={day}/" if day else "")
     for fields in read_lines(s3, bucket, prefix):
         identity = (fields["device"], fields["key"])
         count.rows += 1
