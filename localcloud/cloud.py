@@ -256,6 +256,7 @@ class LocalCloud:
             "IDLE_BETWEEN_READS_MS": "200",
             "FAILOVER_MS": "3000",
             "LEASE_ASSIGNMENT_INTERVAL_MS": "1000",
+            "WORKER_METRICS_REPORT_MS": "1000",
             "METRICS_LEVEL": "NONE",
             "PROTECT_TABLES": "false",
         }
