@@ -13,7 +13,7 @@ from plantwatch.aws.dead_letters import S3DeadLetters
 from plantwatch.aws.detector_states import S3DetectorStates
 from plantwatch.aws.lake import S3Lake
 from plantwatch.aws.notifier import SnsNotifier
-from plantwatch.aws.results import DynamoDbResults
+from plantwatch.aws.results import STATE_WRITERS, DynamoDbResults
 from plantwatch.machine import Machines
 from plantwatch.pipeline import Pipeline
 from plantwatch.telemetry import EpochMs
@@ -41,7 +41,7 @@ def build_ports(settings: ConsumerSettings, *, bundle: str) -> Ports:
     s3 = client("s3")
     tenant, region, bucket = settings.tenant, settings.region, settings.lake_bucket
     return Ports(
-        results=DynamoDbResults(client("dynamodb"), settings.results_table),
+        results=DynamoDbResults(client("dynamodb", connections=STATE_WRITERS), settings.results_table),
         notifier=SnsNotifier(client("sns"), settings.alerts_topic_arn),
         lake=S3Lake(s3, bucket, region=region),
         dead_letters=S3DeadLetters(s3, bucket, tenant=tenant, region=region),
