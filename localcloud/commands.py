@@ -148,8 +148,10 @@ def say(line: str) -> None:
 
 
 def print_status(rows: list[dict[str, Any]]) -> None:
-    table = Table("process", "state", "memory", "log", box=None)
+    table = Table("process", "state", "memory", box=None)
     for row in rows:
         state = "[green]running" if row["alive"] else "[red]died"
-        table.add_row(row["process"], state, f"{row['rss_mb']:.0f} MB", row["log"])
-    Console(file=sys.stdout, highlight=False).print(table)
+        table.add_row(row["process"], state, f"{row['rss_mb']:.0f} MB")
+    shown = Console(file=sys.stdout, highlight=False)
+    shown.print(table)
+    shown.print(f"logs: {Path(rows[0]['log']).parent}", soft_wrap=True)
