@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from kcl_consumer.core import Ports, ShardWorker
+from kcl_consumer.meter import LogMeter
 from kcl_consumer.patience import Patience
 from kcl_consumer.settings import ConsumerSettings
 from plantwatch.aws.active_region import SsmActiveRegion
@@ -47,5 +48,6 @@ def build_ports(settings: ConsumerSettings, *, bundle: str) -> Ports:
         dead_letters=S3DeadLetters(s3, bucket, tenant=tenant, region=region),
         active_region=SsmActiveRegion(client("ssm"), settings.active_region_parameter, region=region),
         states=S3DetectorStates(s3, bucket, application=settings.application, bundle=bundle),
+        meter=LogMeter(),
         clock=SystemClock(),
     )

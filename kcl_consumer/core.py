@@ -16,6 +16,7 @@ from typing import Final, NamedTuple, Protocol
 
 from kcl_consumer.checkpoint import Position, Progress
 from kcl_consumer.flush import FlushPolicy, Pending
+from kcl_consumer.meter import Meter, Reports
 from kcl_consumer.patience import Patience
 from plantwatch.incident import Alert
 from plantwatch.pipeline import Pipeline
@@ -63,6 +64,7 @@ class Ports:
     dead_letters: DeadLetters
     active_region: ActiveRegion
     states: DetectorStates
+    meter: Meter
     clock: Clock
 
 
@@ -94,10 +96,12 @@ class ShardWorker:
         self._progress = Progress()
         self._pending = Pending(flush_policy)
         self._unsent: deque[tuple[EpochMs, Alert]] = deque()
+        self._reports = self._new_reports()
 
     def start(self, shard: str, checkpoint: Position | None) -> None:
         """Begin after `checkpoint` (None: at the beginning), with the detectors' state where there is one for it."""
         self._shard = shard
+        self._reports = self._new_reports()
         self._progress = Progress.starting_at(checkpoint)
         if checkpoint is not None and self._restore(checkpoint):
             log.info("%s continues warm after %s", shard, checkpoint.sequence)
@@ -116,6 +120,10 @@ class ShardWorker:
             return False
         return True
 
+    def _new_reports(self) -> Reports:
+        watch = self._pipeline.machines.counts
+        return Reports(self._ports.meter, self._shard, since=self._ports.clock.now(), watch=watch)
+
     def process(self, records: Iterable[ShardRecord], checkpoint: Callable[[Position], None]) -> None:
         """Take records. A call without any lets a window of time end, and a promoted standby speak."""
         self._settle_unsent()
@@ -128,15 +136,23 @@ class ShardWorker:
                 self._flush(checkpoint)
             self._take(record, anomalies)
         self._store(anomalies)
-        if self._pending.is_full or self._pending.is_over(self._ports.clock.now()):
+        now = self._ports.clock.now()
+        if self._pending.is_full or self._pending.is_over(now):
             self._flush(checkpoint)
+        self._reports.tell_if_due(now)
 
     def finish(self, checkpoint: Callable[[Position], None]) -> None:
         """Write and checkpoint what there is: the shard ends, or the worker is asked to stop."""
         self._flush(checkpoint)
+        self.report()
+
+    def report(self) -> None:
+        """Tell what was done so far."""
+        self._reports.tell(self._ports.clock.now())
 
     def _take(self, record: ShardRecord, anomalies: list[ScoredReading]) -> None:
         effects = self._pipeline.accept(record.data, arrived_at=record.arrived_at)
+        self._reports.counts.took(effects, age_ms=self._ports.clock.now() - record.arrived_at)
         for alert in effects.alerts:
             self._alert(alert, record.arrived_at)
         anomalies += [scored for scored in effects.scored if self._is_anomaly(scored)]
@@ -165,6 +181,7 @@ class ShardWorker:
             to_send = insist(results.put_transition, alert)
             if to_send is not None:
                 insist(self._ports.notifier.notify, to_send)
+                self._reports.counts.alerts_sent += 1
                 insist(results.mark_notified, to_send)
             self._unsent.popleft()
 
@@ -188,6 +205,7 @@ class ShardWorker:
         if self._progress.unwritten:
             self._write(self._pending)
             self._progress = self._progress.write()
+            self._reports.counts.flushes += 1
             self._pending = Pending(self._flush_policy)
         if (due := self._progress.due) is not None:
             checkpoint(due)

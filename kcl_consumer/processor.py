@@ -56,6 +56,7 @@ class RecordProcessor(v3.RecordProcessorBase):
 
     def lease_lost(self, _: Any) -> None:
         self._lost = True
+        self._worker.report()
 
     def shard_ended(self, shard_ended_input: Any) -> None:
         """Without this checkpoint the shard's children would never be read."""

@@ -45,19 +45,21 @@ DEVICES_MAX: Final = 10_000
 class Effects:
     """What shall happen because of one or more records: readings to store, alerts to send, refusals to keep.
 
-    `duplicates` counts readings that had arrived before (a sender repeats what was not acknowledged in time); they have
-    no other effect.
+    `adopted` counts those of `scored` that their gateway had scored. `duplicates` counts readings that had arrived
+    before (a sender repeats what was not acknowledged in time); they have no other effect.
     """
 
     scored: list[ScoredReading] = field(default_factory=list)
     alerts: list[Alert] = field(default_factory=list)
     rejections: list[Rejection] = field(default_factory=list)
+    adopted: int = 0
     duplicates: int = 0
 
     def extend(self, other: Effects) -> None:
         self.scored += other.scored
         self.alerts += other.alerts
         self.rejections += other.rejections
+        self.adopted += other.adopted
         self.duplicates += other.duplicates
 
 
@@ -108,8 +110,9 @@ class Pipeline:
                 self._emit(self.watch(reading), effects)
         for scored in decoded.scored:
             if self._is_new(scored.reading, effects):
-                scored_here = scored.bundle == self.machines.bundle
-                self._emit(scored if scored_here else self.watch(scored.reading), effects)
+                adopted = scored.bundle == self.machines.bundle
+                effects.adopted += adopted
+                self._emit(scored if adopted else self.watch(scored.reading), effects)
         return effects
 
     def snapshot(self) -> bytes:

@@ -151,6 +151,16 @@ class MemoryStates:
         return dict(self.kept.get(shard, ())).get(covers)
 
 
+class MemoryMeter:
+    """Meter."""
+
+    def __init__(self) -> None:
+        self.reports: list[dict[str, Any]] = []
+
+    def report(self, counts: dict[str, Any]) -> None:
+        self.reports.append(counts)
+
+
 class Switch:
     """ActiveRegion, as a test sets it; None where nobody can tell."""
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from kcl_consumer.meter import PREFIX
 from localcloud.processes import wait_until
 from localcloud.region import REPOSITORY
 from plantwatch.incident import Phase
@@ -103,6 +104,12 @@ class FakeDaemon:
             self.send(action="checkpoint", sequenceNumber="", subSequenceNumber=0, error=answer)
         assert message == {"action": "status", "responseFor": action}
 
+    def counts(self) -> dict[str, Any]:
+        """The last that the child told of its work."""
+        told = [line.partition(f" {PREFIX} ")[2] for line in self._log.read_text().splitlines()]
+        counts: dict[str, Any] = json.loads([text for text in told if text][-1])
+        return counts
+
     def _read(self) -> dict[str, Any]:
         assert self.child.stdout is not None
         for line in self.child.stdout:
@@ -153,8 +160,10 @@ def test_a_killed_child_costs_nothing_and_alerts_nobody_twice(cloud: ConsumerClo
     daemon.stop_gracefully()
     assert daemon.checkpoint == "8"
     daemon.restart()
-    daemon.deliver(numbered(9, 9))
+    daemon.deliver([*numbered(9, 9), (10, numbered(8, 8)[0][1])])
     daemon.stop_gracefully()
+    counts = daemon.counts()
+    assert (counts["adopted"], counts["duplicates"], counts["flushes"]) == (10, 10, 1)
     lake = cloud.lake()
     assert (lake.rows, lake.unique) == (90, 90)
     wait_until(lambda: list(cloud.alerts().values()) == [1], 10.0, "one alert")

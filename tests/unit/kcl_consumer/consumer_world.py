@@ -21,6 +21,7 @@ from tests.fakes import (
     Fuse,
     MemoryDeadLetters,
     MemoryLake,
+    MemoryMeter,
     MemoryNotifier,
     MemoryResults,
     MemoryStates,
@@ -53,9 +54,9 @@ def scored(
     return ScoredReading(reading, score, transitions=tuple(transitions), bundle=BUNDLE)
 
 
-def batch(items: Sequence[ScoredReading]) -> bytes:
+def batch(items: Sequence[ScoredReading], *, bundle: str = BUNDLE) -> bytes:
     """The gateway's batch as a record of the stream."""
-    payload = envelope.encode(items, epoch=1, bundle=BUNDLE)
+    payload = envelope.encode(items, epoch=1, bundle=bundle)
     return encode_record(Record(telemetry_topic("acme", GATEWAY), items[-1].reading.observed_at + 20, payload))
 
 
@@ -82,6 +83,7 @@ class World:
     lake: MemoryLake = field(default_factory=MemoryLake)
     dead_letters: MemoryDeadLetters = field(default_factory=MemoryDeadLetters)
     states: MemoryStates = field(default_factory=MemoryStates)
+    meter: MemoryMeter = field(default_factory=MemoryMeter)
     switch: Switch = field(default_factory=Switch)
     clock: SteadyClock = field(default_factory=lambda: SteadyClock(START))
     checkpoint: Position | None = None
@@ -105,6 +107,7 @@ class World:
             guard(self.dead_letters),
             self.switch,
             guard(self.states),
+            self.meter,
             self.clock,
         )
         worker = ShardWorker(

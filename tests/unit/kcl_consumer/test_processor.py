@@ -96,6 +96,7 @@ def test_a_lost_lease_is_neither_written_nor_checkpointed() -> None:
     answers = run(world, initialize(), records(*READINGS), {"action": "leaseLost"}, {"action": "shutdownRequested"})
     assert {answer["action"] for answer in answers} == {"status"}
     assert world.lake.rows() == []
+    assert [counts["adopted"] for counts in world.meter.reports] == [5]
 
 
 def test_a_refused_checkpoint_means_that_the_lease_is_lost() -> None:

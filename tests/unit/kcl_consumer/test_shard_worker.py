@@ -11,7 +11,7 @@ from kcl_consumer.core import UNSENT_FOR_MS, ShardRecord
 from kcl_consumer.flush import FlushPolicy
 from plantwatch.incident import Alert, Phase
 from plantwatch.ports import DeliveryFailed
-from plantwatch.telemetry import RejectionReason
+from plantwatch.telemetry import RejectionReason, isoformat
 from tests.fakes import Crash, Fuse
 from tests.unit.kcl_consumer.consumer_world import (
     SHARD,
@@ -83,6 +83,56 @@ def test_anomalies_are_the_readings_from_the_limit_on_and_those_that_turn_an_inc
     ]
     world.start().process(records, world.confirm)
     assert sorted(item.reading.sequence for item in world.results.anomalies.values()) == [2, 3]
+
+
+def test_what_was_done_is_told_once_a_minute_and_at_the_end() -> None:
+    world = World()
+    worker = world.start()
+    world.clock.at = START + 30_000
+    worker.process(
+        [
+            shard_record(1, thing_record("fan-1", START, speed=1.0)),
+            shard_record(2, thing_record("fan-1", START, speed=1.0)),
+            shard_record(3, b"not a record"),
+            *readings(4, 6),
+            incident_record(7, Phase.OPENED, START),
+            shard_record(8, batch([scored(4), scored(8)])),
+        ],
+        world.confirm,
+    )
+    assert world.meter.reports == []
+    world.clock.at = START + 60_000
+    worker.process([], world.confirm)
+    expected = {
+        "shard": SHARD,
+        "at": isoformat(START + 60_000),
+        "records": 8,
+        "scored": 1,
+        "adopted": 5,
+        "duplicates": 2,
+        "rejected": {"malformed_record": 1},
+        "alerts_sent": 1,
+        "flushes": 1,
+        "oldest_ms": 30_000 - 1_050,
+        "evicted_machines": 0,
+        "evicted_signals": 0,
+        "late_readings": 0,
+    }
+    assert world.meter.reports == [expected]
+    worker.process([], world.confirm)
+    assert len(world.meter.reports) == 1, "the minute has just begun"
+    worker.finish(world.confirm)
+    at_the_end = {**expected, "oldest_ms": 0}
+    assert world.meter.reports[1:] == [at_the_end], "totals, and the age of what was taken since"
+
+
+def test_a_reading_of_another_bundle_is_scored_and_not_adopted() -> None:
+    world = World()
+    worker = world.start()
+    worker.process([shard_record(1, batch([scored(1)], bundle="another"))], world.confirm)
+    worker.finish(world.confirm)
+    (counts,) = world.meter.reports
+    assert (counts["scored"], counts["adopted"]) == (1, 0)
 
 
 def test_a_bad_record_goes_to_dead_letters_and_its_neighbours_live() -> None:
