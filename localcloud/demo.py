@@ -10,12 +10,13 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
+import typer
 from rich.console import Console
 
 from localcloud import plant as plants
@@ -25,7 +26,17 @@ from localcloud.commands import explained
 from localcloud.evidence import LakeView, read_region
 from localcloud.plant import Plant, Tick
 from localcloud.region import REPOSITORY
-from localcloud.replay import Replay, Via, lake_views, received_alerts, replay, sender, things_sender, wait_until_stored
+from localcloud.replay import (
+    Replay,
+    Send,
+    Via,
+    lake_views,
+    received_alerts,
+    replay,
+    sender,
+    things_sender,
+    wait_until_stored,
+)
 from localcloud.report import Expected, Facts, build
 from plantwatch.telemetry import TIMESTAMP_KEY, isoformat
 
@@ -92,14 +103,27 @@ def run(cloud: LocalCloud, stopwatch: Stopwatch) -> dict[str, Any]:
         return judge(cloud, plant, sent, [*plant.expected(), *expected], stopwatch)
 
 
+class Interrupted(Exception):
+    """The demo ends before the plant has said everything."""
+
+
 def run_plant(cloud: LocalCloud, plant: Plant, stopwatch: Stopwatch) -> tuple[Marks, Marks]:
     """Let the plant run to its end; returns what the gateway's machines and what the things have sent."""
-    threading.Timer(plants.LEARN_S, lambda: stopwatch.say("live: one second is a second now; faults begin")).start()
-    with ThreadPoolExecutor(2) as threads:
-        edge = threads.submit(send_by_gateway, cloud, plant)
-        things = threads.submit(send_by_things, cloud, plant)
-        watch_over(cloud, [edge, things])
+    ended = threading.Event()
+    with ThreadPoolExecutor(3) as threads:
+        edge = threads.submit(send_by_gateway, cloud, plant, ended)
+        things = threads.submit(send_by_things, cloud, plant, ended)
+        threads.submit(announce_live, plant, ended, stopwatch)
+        try:
+            watch_over(cloud, [edge, things])
+        finally:
+            ended.set()
         return edge.result(), things.result()
+
+
+def announce_live(plant: Plant, ended: threading.Event, stopwatch: Stopwatch) -> None:
+    if not ended.wait(plant.live_at / 1000 - time.time()):
+        stopwatch.say("live: one second is a second now; faults begin")
 
 
 def watch_over(cloud: LocalCloud, work: Sequence[Future[Any]]) -> None:
@@ -109,22 +133,24 @@ def watch_over(cloud: LocalCloud, work: Sequence[Future[Any]]) -> None:
         time.sleep(_WATCH_S)
 
 
-def send_by_gateway(cloud: LocalCloud, plant: Plant) -> Marks:
+def send_by_gateway(cloud: LocalCloud, plant: Plant, ended: threading.Event) -> Marks:
     with sender(cloud, plants.GATEWAY_MACHINES, Via.EDGE) as send:
-        return send_ticks(plant.ticks(plants.GATEWAY_MACHINES, plants.GATEWAY_PERIOD_MS), send)
+        return send_ticks(plant.ticks(plants.GATEWAY_MACHINES, plants.GATEWAY_PERIOD_MS), send, ended)
 
 
-def send_by_things(cloud: LocalCloud, plant: Plant) -> Marks:
+def send_by_things(cloud: LocalCloud, plant: Plant, ended: threading.Event) -> Marks:
     with things_sender(cloud, plants.THINGS) as send:
         for payload in plants.BROKEN_PAYLOADS:
             send.raw(plants.THINGS[-1], payload)
-        return send_ticks(plant.ticks(plants.THINGS, plants.THING_PERIOD_MS), send)
+        return send_ticks(plant.ticks(plants.THINGS, plants.THING_PERIOD_MS), send, ended)
 
 
-def send_ticks(ticks: Iterable[Tick], send: Callable[[str, Mapping[str, Any]], None]) -> Marks:
+def send_ticks(ticks: Iterable[Tick], send: Send, ended: threading.Event) -> Marks:
+    """Send each at its time; Interrupted as soon as `ended` is set."""
     sent: Marks = {}
     for tick in ticks:
-        time.sleep(max(0.0, tick.send_at - time.time()))
+        if ended.wait(max(0.0, tick.send_at - time.time())):
+            raise Interrupted
         send(tick.machine, {TIMESTAMP_KEY: tick.observed_at, **tick.values})
         sent.setdefault(tick.machine, set()).add(isoformat(tick.observed_at))
     return sent
@@ -184,15 +210,18 @@ def store_delays(lake: LakeView, plant: Plant) -> list[float]:
 def main() -> int:
     console = Console(highlight=False)
     stopwatch = Stopwatch(console)
-    report: dict[str, Any] = {"ok": False, "problems": ["the demo did not come to its end"]}
-    with explained(), ExitStack() as stack:
-        cloud = LocalCloud(Layout(FOLDER / "cloud", things=plants.THINGS), die_with_parent=True)
-        stack.callback(cloud.down)
-        cloud.forget()
-        cloud.up(stopwatch.say)
-        report = run(cloud, stopwatch)
-        stopwatch.say("stopping")
     file = FOLDER / "report.json"
+    file.unlink(missing_ok=True)
+    try:
+        with explained(), ExitStack() as stack:
+            cloud = LocalCloud(Layout(FOLDER / "cloud", things=plants.THINGS), die_with_parent=True)
+            stack.callback(cloud.down)
+            cloud.forget()
+            cloud.up(stopwatch.say)
+            report = run(cloud, stopwatch)
+            stopwatch.say("stopping")
+    except typer.Exit as ended:  # explained already
+        return ended.exit_code
     file.write_text(json.dumps(report, indent=1))
     show.demo_report(console, report)
     where_next(console, file)

@@ -69,16 +69,12 @@ def alert_card(alert: Report) -> Panel:
         observed = f"{cause['observed']:.4g}" if cause["observed"] is not None else "-"
         signal = f"{cause['signal']} ({cause['fault'].replace('_', ' ')})" if cause["fault"] else cause["signal"]
         table.add_row(signal, f"{100 * cause['share']:.0f} %", observed, expected)
-    head = Text(alert["text"])
     grid = Table.grid(expand=True)
-    grid.add_row(head)
+    grid.add_row(Text(alert["text"]))
     grid.add_row(table)
-    grid.add_row(
-        Text(f"incident {alert['incident_id']}, first seen {alert['first_seen']}, from {alert['region']}", "dim")
-    )
-    style = _SEVERITY_STYLE.get(alert["severity"], "white")
-    title = f"{alert['device']}: {_KIND_WORDS[alert['kind']]}, severity {alert['severity']}, score {alert['score']:.4f}"
-    return Panel(grid, title=title, title_align="left", border_style=style)
+    grid.add_row(Text(f"first seen {alert['first_seen']}, incident {alert['incident_id']}, {alert['region']}", "dim"))
+    title = f"{alert['severity']}: {_KIND_WORDS[alert['kind']]}"
+    return Panel(grid, title=title, title_align="left", border_style=_SEVERITY_STYLE.get(alert["severity"], "white"))
 
 
 def faults(rows: Sequence[Report]) -> Table:
