@@ -86,7 +86,7 @@ lock: setup-test
 	@$(PIP) install uv
 	@$(UV_COMPILE) locks/build.in -o locks/build.lock
 	@$(UV_COMPILE) locks/emulator.in -o locks/emulator.lock
-	@for extra in edge consumer deploy demo; do $(UV_COMPILE) pyproject.toml --extra $$extra -o locks/$$extra.lock; done
+	@for extra in edge consumer deploy score demo; do $(UV_COMPILE) pyproject.toml --extra $$extra -o locks/$$extra.lock; done
 	@$(UV_COMPILE) pyproject.toml --extra demo --extra test -c locks/demo.lock -o locks/test.lock
 
 clean:
