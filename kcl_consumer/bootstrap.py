@@ -15,6 +15,7 @@ from plantwatch.aws.detector_states import S3DetectorStates
 from plantwatch.aws.lake import S3Lake
 from plantwatch.aws.notifier import SnsNotifier
 from plantwatch.aws.results import STATE_WRITERS, DynamoDbResults
+from plantwatch.aws.shards import StreamShards
 from plantwatch.machine import Machines
 from plantwatch.pipeline import Pipeline
 from plantwatch.telemetry import EpochMs
@@ -47,6 +48,7 @@ def build_ports(settings: ConsumerSettings, *, bundle: str) -> Ports:
         lake=S3Lake(s3, bucket, region=region),
         dead_letters=S3DeadLetters(s3, bucket, tenant=tenant, region=region),
         active_region=SsmActiveRegion(client("ssm"), settings.active_region_parameter, region=region),
+        family=StreamShards(client("kinesis"), settings.stream_arn),
         states=S3DetectorStates(s3, bucket, application=settings.application, bundle=bundle),
         meter=LogMeter(),
         clock=SystemClock(),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 UNSENT_FOR_MS: Final = 15 * 60 * 1000
 # One per turn of an incident: far more than people could handle, and 1 MB.
 UNSENT_ALERTS_MAX: Final = 1_000
+
+# What the state of a shard covers that has ended: everything. It is what the shards begin with that it became.
+SHARD_END: Final = "SHARD_END"
 
 
 class ShardRecord(NamedTuple):
@@ -54,6 +57,13 @@ class DetectorStates(Protocol):
         """The state that covers exactly this position, or None."""
 
 
+class ShardFamily(Protocol):
+    """Which shards became which (see `plantwatch.aws.shards`)."""
+
+    def parents(self, shard_id: str) -> Sequence[str]:
+        """The shard that was split, or those that were merged, to make this one; none where it was always there."""
+
+
 @dataclass(frozen=True)
 class Ports:
     """What the worker needs of the world (see `plantwatch.ports`)."""
@@ -63,6 +73,7 @@ class Ports:
     lake: Lake
     dead_letters: DeadLetters
     active_region: ActiveRegion
+    family: ShardFamily
     states: DetectorStates
     meter: Meter
     clock: Clock
@@ -99,22 +110,31 @@ class ShardWorker:
         self._reports = self._new_reports()
 
     def start(self, shard: str, checkpoint: Position | None) -> None:
-        """Begin after `checkpoint` (None: at the beginning), with the detectors' state where there is one for it."""
+        """Begin after `checkpoint` (None: at the beginning) with the state that belongs there, where there is one."""
         self._shard = shard
         self._reports = self._new_reports()
         self._progress = Progress.starting_at(checkpoint)
-        if checkpoint is not None and self._restore(checkpoint):
-            log.info("%s continues warm after %s", shard, checkpoint.sequence)
+        at = checkpoint.sequence if checkpoint else "its beginning"
+        if self._restore(self._inherited() if checkpoint is None else self._kept((shard, str(checkpoint)))):
+            log.info("%s continues warm after %s", shard, at)
         else:
-            log.warning("%s starts cold at %s", shard, checkpoint.sequence if checkpoint else "its beginning")
+            log.warning("%s starts cold at %s", shard, at)
 
-    def _restore(self, checkpoint: Position) -> bool:
-        """Whether the detectors' state that covers exactly this checkpoint was there, and could be read."""
-        snapshot = self._patience.insist(self._ports.states.load, self._shard, str(checkpoint))
-        if snapshot is None:
+    def _inherited(self) -> list[bytes]:
+        """What the shards had learnt that became this one: their devices are here now."""
+        parents = self._patience.insist(self._ports.family.parents, self._shard)
+        return self._kept(*((parent, SHARD_END) for parent in parents))
+
+    def _kept(self, *wanted: tuple[str, str]) -> list[bytes]:
+        states = [self._patience.insist(self._ports.states.load, shard, covers) for shard, covers in wanted]
+        return [state for state in states if state is not None]
+
+    def _restore(self, snapshots: list[bytes]) -> bool:
+        """Whether there is a state and it could be read."""
+        if not snapshots:
             return False
         try:
-            self._pipeline.restore(snapshot)
+            self._pipeline.restore(*snapshots)
         except ValueError as error:
             log.warning("%s: the state of its detectors is of no use: %s", self._shard, error)
             return False
@@ -142,9 +162,14 @@ class ShardWorker:
         self._reports.tell_if_due(now)
 
     def finish(self, checkpoint: Callable[[Position], None]) -> None:
-        """Write and checkpoint what there is: the shard ends, or the worker is asked to stop."""
+        """Write and checkpoint what there is: the worker is asked to stop."""
         self._flush(checkpoint)
         self.report()
+
+    def end_shard(self, checkpoint: Callable[[Position], None]) -> None:
+        """As `finish`, for a shard that was split or merged and has no more records; leaves its state to its heirs."""
+        self.finish(checkpoint)
+        self._patience.insist(self._ports.states.save, self._shard, SHARD_END, self._pipeline.snapshot())
 
     def report(self) -> None:
         """Tell what was done so far."""

@@ -13,7 +13,7 @@ import threading
 from typing import Final, Protocol
 
 from plantwatch.aws.clients import Refused
-from plantwatch.aws.leases import Shard
+from plantwatch.aws.shards import Shard
 from plantwatch.ports import DeliveryFailed
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def seed(leases: Leases, *, stop: threading.Event) -> bool:
 
 def _fill(leases: Leases) -> bool:
     shards = leases.shards()
-    if any(shard.has_parent for shard in shards):
+    if any(shard.parents for shard in shards):
         return False
     for shard in shards:
         leases.add(shard)

@@ -26,6 +26,8 @@ from plantwatch.settings import InvalidSettings
 
 log = logging.getLogger(__name__)
 
+# With the process, which is one per shard: the lines of all shards come to one log.
+LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s[%(process)d] %(message)s"
 EXIT_FAILED: Final = 1
 EXIT_MISCONFIGURED: Final = 2
 # The daemon's names of the two answers that mean "no longer yours" and of those worth asking again.
@@ -61,7 +63,7 @@ class RecordProcessor(v3.RecordProcessorBase):
     def shard_ended(self, shard_ended_input: Any) -> None:
         """Without this checkpoint the shard's children would never be read."""
         checkpointer = shard_ended_input.checkpointer
-        self._run(lambda: self._worker.finish(self._asking(checkpointer)))
+        self._run(lambda: self._worker.end_shard(self._asking(checkpointer)))
         self._run(lambda: self._ask(checkpointer, None))
 
     def shutdown_requested(self, shutdown_requested_input: Any) -> None:
@@ -122,7 +124,7 @@ def end_process(code: int) -> NoReturn:
 
 def main() -> None:
     pipe = protocol_stdout()
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=LOG_FORMAT)
     logging.Formatter.converter = time.gmtime
     # It tells with every client where it found its endpoint.
     logging.getLogger("botocore").setLevel(logging.WARNING)

@@ -65,6 +65,10 @@ class Sequences:
                 del last[0]
         return True
 
+    @property
+    def newest(self) -> int:
+        return self._last[-1] if self._last else 0
+
     def ranges(self) -> list[tuple[int, int]]:
         return list(zip(self._first, self._last, strict=True))
 
@@ -116,6 +120,20 @@ class Arrivals:
             arrivals._epochs[gateway, epoch] = Sequences((first, last) for first, last in ranges)
         arrivals._recent.extend(state["recent"])
         return arrivals
+
+    def join(self, other: Arrivals) -> None:
+        """Know also what `other` knows: two shards became one. A device's sender was in one of them at a time, so of
+        one numbering the record that is further has all that the other has."""
+        for epoch, seen in other._epochs.items():
+            mine = self._epochs.get(epoch)
+            if mine is None or mine.newest < seen.newest:
+                self._epochs[epoch] = seen
+        for epoch in list(self._epochs)[:-EPOCHS_MAX]:
+            del self._epochs[epoch]
+        # Which of the two is newer nobody can tell here, and half of them still is more than a thing repeats.
+        half = RECENT_KEYS_MAX // 2
+        both = [*self.state()["recent"][-half:], *other.state()["recent"][-half:]]
+        self._recent, self._oldest = array("Q", dict.fromkeys(both)), 0
 
     def _sequences(self, gateway: str, epoch: int) -> Sequences:
         seen = self._epochs.get((gateway, epoch))

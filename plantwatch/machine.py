@@ -8,6 +8,7 @@ last year and a live gateway take the same path with the same result.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 from plantwatch import snapshot
@@ -348,14 +349,20 @@ class Machines:
             ({"device": key, **machine.state()} for key, machine in self._machines.items()),
         )
 
-    def restore(self, data: bytes) -> None:
-        """Go on from a snapshot: replaces what was known. ValueError says why it cannot, and then nothing changed."""
+    def restore(self, *snapshots: bytes) -> None:
+        """Go on from a snapshot: replaces what was known. ValueError says why it cannot, and then nothing changed.
+
+        From several (of shards that became one) the machines of all; one that is in two, as it was last.
+        """
         machines: dict[tuple[str, str], Machine] = {}
         try:
-            for state in snapshot.unpack(data, bundle=self.bundle):
+            for state in chain.from_iterable(snapshot.unpack(data, bundle=self.bundle) for data in snapshots):
                 tenant, device = state["device"]
-                machine = machines[tenant, device] = Machine(self.config, self.counts)
+                machine = Machine(self.config, self.counts)
                 machine.restore(state)
+                known = machines.get((tenant, device))
+                if known is None or known.newest < machine.newest:
+                    machines[tenant, device] = machine
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"a machine's state is not as expected: {error!r}") from None
         if len(machines) > self.machines_max:

@@ -121,15 +121,18 @@ class Pipeline:
         head = zlib.compress(json.dumps(arrivals, separators=(",", ":")).encode())
         return len(head).to_bytes(4, "big") + head + self.machines.snapshot()
 
-    def restore(self, snapshot: bytes) -> None:
-        """Go on from `snapshot`. ValueError where it is damaged or was made with another bundle."""
-        size = int.from_bytes(snapshot[:4], "big")
-        try:
-            arrivals = json.loads(zlib.decompress(snapshot[4 : 4 + size]))
-            restored = {device: Arrivals.from_state(state) for device, state in arrivals.items()}
-        except (zlib.error, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"damaged snapshot: {type(error).__name__}") from None
-        self.machines.restore(snapshot[4 + size :])
+    def restore(self, *snapshots: bytes) -> None:
+        """Go on from a snapshot, or from those of several shards that became one. ValueError where one is damaged or
+        was made with another bundle; then nothing has changed."""
+        restored: dict[str, Arrivals] = {}
+        machines = []
+        for arrivals, rest in map(_split_snapshot, snapshots):
+            machines.append(rest)
+            for device, known in arrivals.items():
+                mine = restored.setdefault(device, known)
+                if mine is not known:
+                    mine.join(known)
+        self.machines.restore(*machines)
         self.arrivals = restored
 
     def _is_new(self, reading: Reading, effects: Effects) -> bool:
@@ -159,6 +162,17 @@ class Pipeline:
             causes=transition.causes,
             region=self.region,
         )
+
+
+def _split_snapshot(snapshot: bytes) -> tuple[dict[str, Arrivals], bytes]:
+    """What has arrived, by device, and the machines' part."""
+    size = int.from_bytes(snapshot[:4], "big")
+    try:
+        arrivals = json.loads(zlib.decompress(snapshot[4 : 4 + size]))
+        restored = {device: Arrivals.from_state(state) for device, state in arrivals.items()}
+    except (zlib.error, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise ValueError(f"damaged snapshot: {type(error).__name__}") from None
+    return restored, snapshot[4 + size :]
 
 
 def decode(data: bytes, *, tenant: str, gateways: Iterable[str], arrived_at: EpochMs) -> Decoded:

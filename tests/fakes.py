@@ -151,6 +151,16 @@ class MemoryStates:
         return dict(self.kept.get(shard, ())).get(covers)
 
 
+class MemoryFamily:
+    """ShardFamily: each shard with its parents."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, tuple[str, ...]] = {}
+
+    def parents(self, shard_id: str) -> tuple[str, ...]:
+        return self.of.get(shard_id, ())
+
+
 class MemoryMeter:
     """Meter."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -87,9 +89,9 @@ class ConsumerCloud:
         path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
         return {"PATH": path, "PYTHONPATH": str(REPOSITORY), **environment(self.running.region), **ours}
 
-    def put(self, payloads: Sequence[bytes]) -> None:
+    def put(self, payloads: Sequence[bytes], *, sender: str = GATEWAY) -> None:
         """Records into the stream, as the IoT rule writes them."""
-        records = [{"Data": data, "PartitionKey": DEVICE} for data in payloads]
+        records = [{"Data": data, "PartitionKey": sender} for data in payloads]
         answer = self.running.client("kinesis").put_records(StreamName=self.names.stream, Records=records)
         assert answer["FailedRecordCount"] == 0
 
@@ -153,14 +155,16 @@ def consumer_cloud(folder: Path) -> Iterator[ConsumerCloud]:
         table.stop_all()
 
 
-def reading(sequence: int, *, phase: Phase | None = None, device: str = DEVICE) -> ScoredReading:
+def reading(
+    sequence: int, *, phase: Phase | None = None, device: str = DEVICE, gateway: str = GATEWAY
+) -> ScoredReading:
     """The gateway's reading number `sequence`, one second after its predecessor; with `phase` it turns an incident."""
     at = START + sequence * 1000
     signals = {"vibration": 2.0 + sequence % 5 / 10, "temperature": 61.0}
     causes = (Cause("vibration", 1.0, 4.82, 1.1, 2.3),)
     turns = () if phase is None else (Transition(Kind.PROCESS_ANOMALY, phase, START, Severity.HIGH, 0.9998, causes),)
     return ScoredReading(
-        Reading("acme", device, at, at + 5, signals, gateway=GATEWAY, epoch=1, sequence=sequence),
+        Reading("acme", device, at, at + 5, signals, gateway=gateway, epoch=1, sequence=sequence),
         1.0 if turns else 0.1,
         transitions=turns,
         bundle=BUNDLE,
@@ -173,11 +177,50 @@ def batches(readings: Sequence[ScoredReading], *, size: int = 10) -> Iterator[by
         part = readings[first : first + size]
         payload = envelope.encode(part, epoch=1, bundle=BUNDLE)
         received_at = part[-1].reading.observed_at + 20
-        yield encode_record(Record(telemetry_topic("acme", GATEWAY), received_at, payload))
+        yield encode_record(Record(telemetry_topic("acme", part[0].reading.gateway), received_at, payload))
 
 
 def consumer_argv(module: str) -> tuple[str, ...]:
     return (sys.executable, "-m", module)
+
+
+@contextmanager
+def running_consumer(cloud: ConsumerCloud, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The supervisor with its daemon and children; its log is `consumer.log`, shown where the test fails."""
+    with (folder / "consumer.log").open("wb") as log:
+        process = subprocess.Popen(
+            consumer_argv("kcl_consumer"),
+            env=cloud.environment(folder / "work folder"),
+            cwd=REPOSITORY,
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            yield process
+        finally:
+            for pid in descendants(process.pid):
+                kill(pid)
+            process.kill()
+            process.wait()
+    print((folder / "consumer.log").read_text())
+
+
+def children(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task")
+    if not tasks.exists():
+        return []
+    return [int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()]
+
+
+def descendants(pid: int) -> list[int]:
+    return [found for child in children(pid) for found in (*descendants(child), child)]
+
+
+def kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
 
 
 def with_endpoint(environment: Mapping[str, str], endpoint: str) -> dict[str, str]:

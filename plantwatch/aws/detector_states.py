@@ -5,7 +5,8 @@
 
 The state is written before its checkpoint. A crash between the two leaves the older checkpoint, whose state must still
 be there: hence two objects, written in turn. Each is useful for exactly one checkpoint; with any other the records
-between the two would be learnt twice or not at all. A state that cannot be read is none: its shard starts cold.
+between the two would be learnt twice or not at all. The last one of a shard that was split or merged covers SHARD_END,
+and is what the shards begin with that it became. A state that cannot be read is none: its shard starts cold.
 """
 
 from __future__ import annotations

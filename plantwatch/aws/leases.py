@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
 from plantwatch.aws.clients import error_code, service_errors
+from plantwatch.aws.shards import Shard, StreamShards
 
 _FROM_THE_BEGINNING: Final = "TRIM_HORIZON"
-
-
-class Shard(NamedTuple):
-    """A shard of the stream. `has_parent`: it came of a split or a merge."""
-
-    shard_id: str
-    first_hash: str
-    last_hash: str
-    has_parent: bool
 
 
 class LeaseTable:
@@ -25,9 +17,8 @@ class LeaseTable:
 
     def __init__(self, dynamodb: Any, kinesis: Any, *, application: str, stream_arn: str) -> None:
         self._dynamodb = dynamodb
-        self._kinesis = kinesis
         self._table = application
-        self._stream_arn = stream_arn
+        self._shards = StreamShards(kinesis, stream_arn)
 
     def is_empty(self) -> bool | None:
         """Whether the table holds no lease; None while there is no table."""
@@ -40,9 +31,7 @@ class LeaseTable:
                 raise
 
     def shards(self) -> list[Shard]:
-        with service_errors(f"list the shards of {self._stream_arn}"):
-            pages = self._kinesis.get_paginator("list_shards").paginate(StreamARN=self._stream_arn)
-            return [_shard(fields) for page in pages for fields in page["Shards"]]
+        return self._shards.all()
 
     def add(self, shard: Shard) -> None:
         """A lease that nobody holds, from the beginning of the shard; an existing one stays as it is."""
@@ -63,10 +52,3 @@ class LeaseTable:
             except ClientError as error:
                 if error_code(error) != "ConditionalCheckFailedException":
                     raise
-
-
-def _shard(fields: dict[str, Any]) -> Shard:
-    hashes = fields["HashKeyRange"]
-    return Shard(
-        fields["ShardId"], hashes["StartingHashKey"], hashes["EndingHashKey"], bool(fields.get("ParentShardId"))
-    )

@@ -196,7 +196,8 @@ def test_who_lost_the_lease_stops_writing(cloud: ConsumerCloud, daemon: FakeDaem
 
 
 def test_an_unreachable_cloud_ends_the_child_before_any_checkpoint(environment: dict[str, str], tmp_path: Path) -> None:
-    fake = FakeDaemon(with_endpoint(environment, NOBODY_LISTENS), tmp_path)
+    only_kinesis = {"AWS_ENDPOINT_URL_KINESIS": environment["AWS_ENDPOINT_URL"]}
+    fake = FakeDaemon({**with_endpoint(environment, NOBODY_LISTENS), **only_kinesis}, tmp_path)
     try:
         fake.start()
         fake.deliver(numbered(1, 1))

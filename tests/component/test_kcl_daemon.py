@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -11,9 +10,17 @@ from pathlib import Path
 import pytest
 
 from localcloud.processes import wait_until
-from localcloud.region import REPOSITORY
 from plantwatch.incident import Phase
-from tests.kcl_support import ConsumerCloud, batches, consumer_argv, consumer_cloud, reading
+from tests.kcl_support import (
+    ConsumerCloud,
+    batches,
+    children,
+    consumer_cloud,
+    descendants,
+    kill,
+    reading,
+    running_consumer,
+)
 
 pytestmark = pytest.mark.component
 
@@ -30,40 +37,8 @@ def cloud(tmp_path: Path) -> Iterator[ConsumerCloud]:
 
 @pytest.fixture
 def supervisor(cloud: ConsumerCloud, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with (tmp_path / "consumer.log").open("wb") as log:
-        process = subprocess.Popen(
-            consumer_argv("kcl_consumer"),
-            env=cloud.environment(tmp_path / "work folder"),
-            cwd=REPOSITORY,
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            yield process
-        finally:
-            for pid in descendants(process.pid):
-                kill(pid)
-            process.kill()
-            process.wait()
-    print((tmp_path / "consumer.log").read_text())
-
-
-def children(pid: int) -> list[int]:
-    tasks = Path(f"/proc/{pid}/task")
-    if not tasks.exists():
-        return []
-    return [int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()]
-
-
-def descendants(pid: int) -> list[int]:
-    return [found for child in children(pid) for found in (*descendants(child), child)]
-
-
-def kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+    with running_consumer(cloud, tmp_path) as process:
+        yield process
 
 
 def test_kills_lose_nothing_and_alert_nobody_twice(cloud: ConsumerCloud, supervisor: subprocess.Popen[bytes]) -> None:

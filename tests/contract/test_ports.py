@@ -22,6 +22,7 @@ from plantwatch.aws.leader_lock import DynamoDbLeaderLock
 from plantwatch.aws.leases import LeaseTable
 from plantwatch.aws.notifier import SnsNotifier
 from plantwatch.aws.results import STILL_OPEN_MS, DynamoDbResults
+from plantwatch.aws.shards import StreamShards
 from plantwatch.incident import Alert, Cause, Fault, Kind, Phase, Severity, incident_id
 from plantwatch.ports import DeadLetters, DeliveryFailed, Lake, Notifier, ResultStore
 from plantwatch.scoring import ScoredReading, SensorFault
@@ -472,7 +473,7 @@ def test_first_leases_are_added_and_never_replaced(patched: RunningRegion) -> No
     )
     assert leases.is_empty() is True
     shards = leases.shards()
-    assert [shard.has_parent for shard in shards] == [False, False]
+    assert [shard.parents for shard in shards] == [(), ()]
     leases.add(shards[0])
     assert leases.is_empty() is False
     dynamodb.update_item(
@@ -483,6 +484,22 @@ def test_first_leases_are_added_and_never_replaced(patched: RunningRegion) -> No
     )
     leases.add(shards[0])
     assert dynamodb.scan(TableName=app)["Items"][0]["checkpoint"] == {"S": "17"}
+
+
+def test_shards_know_their_parents(patched: RunningRegion) -> None:
+    kinesis, stream = patched.client("kinesis"), f"stream-{uuid.uuid4().hex[:8]}"
+    kinesis.create_stream(StreamName=stream, ShardCount=1)
+    arn = kinesis.describe_stream_summary(StreamName=stream)["StreamDescriptionSummary"]["StreamARN"]
+    shards = StreamShards(kinesis, arn)
+    (first,) = shards.all()
+    kinesis.split_shard(StreamName=stream, ShardToSplit=first.shard_id, NewStartingHashKey=str(1 << 127))
+    left, right = (shard.shard_id for shard in shards.all() if shard != first)
+    kinesis.merge_shards(StreamName=stream, ShardToMerge=left, AdjacentShardToMerge=right)
+    (merged,) = {shard.shard_id for shard in shards.all()} - {first.shard_id, left, right}
+    assert shards.parents(first.shard_id) == ()
+    assert shards.parents(left) == shards.parents(right) == (first.shard_id,)
+    assert set(shards.parents(merged)) == {left, right}
+    assert shards.parents("shardId-000000000099") == ()
 
 
 # ---- errors

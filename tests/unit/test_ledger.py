@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plantwatch.ledger import RANGES_MAX, RECENT_KEYS_MAX, Account, Arrivals, Ledger, Sequences
+from plantwatch.ledger import EPOCHS_MAX, RANGES_MAX, RECENT_KEYS_MAX, Account, Arrivals, Ledger, Sequences
 from plantwatch.telemetry import Reading
 
 
@@ -61,6 +61,29 @@ def test_a_things_recent_repeat_is_known_and_the_memory_is_bounded() -> None:
     assert all(arrivals.note(reading(at, gateway="")) for at in range(1000))
     assert not arrivals.note(reading(999, gateway=""))
     assert len(arrivals.state()["recent"]) == RECENT_KEYS_MAX
+
+
+def test_what_two_shards_knew_is_known_where_they_became_one() -> None:
+    stale, live = Arrivals(), Arrivals()
+    for number in (1, 2, 3):
+        stale.note(reading(number))
+        live.note(reading(number))
+    live.note(reading(9))
+    stale.note(reading(1, gateway="gateway-2"))
+    for at in range(200):
+        (stale if at < 40 else live).note(reading(at, gateway=""))
+    for mine, other in ((stale, live), (live, stale)):
+        joined = Arrivals.from_state(mine.state())
+        joined.join(Arrivals.from_state(other.state()))
+        assert [joined.note(reading(number)) for number in (1, 3, 9, 4)] == [False, False, False, True]
+        assert not joined.note(reading(1, gateway="gateway-2"))
+        assert not any(joined.note(reading(at, gateway="")) for at in (0, 39, 150, 199))
+        for at in range(1000, 2000):
+            joined.note(reading(at, gateway=""))
+        assert len(joined.state()["recent"]) == RECENT_KEYS_MAX
+        for number in range(1, 20):
+            joined.note(reading(1, gateway=f"gateway-{number}"))
+        assert len(joined.state()["epochs"]) == EPOCHS_MAX
 
 
 def test_the_balance_counts_missing_and_double_readings() -> None:

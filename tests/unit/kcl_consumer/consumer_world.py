@@ -20,6 +20,7 @@ from plantwatch.telemetry import EpochMs, Reading, telemetry_topic
 from tests.fakes import (
     Fuse,
     MemoryDeadLetters,
+    MemoryFamily,
     MemoryLake,
     MemoryMeter,
     MemoryNotifier,
@@ -83,6 +84,7 @@ class World:
     lake: MemoryLake = field(default_factory=MemoryLake)
     dead_letters: MemoryDeadLetters = field(default_factory=MemoryDeadLetters)
     states: MemoryStates = field(default_factory=MemoryStates)
+    family: MemoryFamily = field(default_factory=MemoryFamily)
     meter: MemoryMeter = field(default_factory=MemoryMeter)
     switch: Switch = field(default_factory=Switch)
     clock: SteadyClock = field(default_factory=lambda: SteadyClock(START))
@@ -96,7 +98,12 @@ class World:
         self.checkpoints.append(position)
 
     def start(
-        self, *, policy: FlushPolicy | None = None, fuse: Fuse | None = None, patience_s: float = 0.0
+        self,
+        *,
+        policy: FlushPolicy | None = None,
+        fuse: Fuse | None = None,
+        patience_s: float = 0.0,
+        shard: str = SHARD,
     ) -> ShardWorker:
         """A new process takes the shard over."""
         guard = (fuse or Fuse()).guard
@@ -106,6 +113,7 @@ class World:
             guard(self.lake),
             guard(self.dead_letters),
             self.switch,
+            self.family,
             guard(self.states),
             self.meter,
             self.clock,
@@ -117,7 +125,7 @@ class World:
             anomaly_score_min=0.999,
             patience=Patience(patience_s, sleep=lambda _: None),
         )
-        worker.start(SHARD, self.checkpoint)
+        worker.start(shard, self.checkpoint)
         return worker
 
     def undelivered(self, records: Sequence[ShardRecord]) -> list[ShardRecord]:

@@ -17,7 +17,7 @@ from kcl_consumer.settings import from_environment
 from kcl_consumer.supervisor import MissingJava, daemon_command, daemon_environment
 from plantwatch.aws.clients import Refused
 from plantwatch.aws.leader_lock import Lock
-from plantwatch.aws.leases import Shard
+from plantwatch.aws.shards import Shard
 from plantwatch.ports import DeliveryFailed
 from plantwatch.settings import InvalidSettings
 
@@ -205,7 +205,7 @@ class MemoryLeases:
         self.added.append(shard)
 
 
-FRESH, CHILD = Shard("shardId-0", "0", "9", has_parent=False), Shard("shardId-1", "0", "4", has_parent=True)
+FRESH, CHILD = Shard("shardId-0", "0", "9"), Shard("shardId-1", "0", "4", ("shardId-0",))
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kcl_consumer.checkpoint import Position
-from kcl_consumer.core import UNSENT_FOR_MS, ShardRecord
+from kcl_consumer.core import SHARD_END, UNSENT_FOR_MS, ShardRecord
 from kcl_consumer.flush import FlushPolicy
 from plantwatch.incident import Alert, Phase
 from plantwatch.ports import DeliveryFailed
@@ -280,6 +280,52 @@ def test_a_new_process_goes_on_with_the_detectors_state() -> None:
         return {fields["key"]: (fields["score"], fields["warming_up"]) for fields in world.lake.rows()}
 
     assert scores(split) == scores(whole)
+
+
+def test_the_children_of_a_split_and_of_a_merge_begin_with_what_was_learnt() -> None:
+    """Each thing's scores are those of one shard that never ended, and what had arrived stays known."""
+
+    def records(device: str, first: int, last: int) -> list[ShardRecord]:
+        return [
+            shard_record(n, thing_record(device, START + n * 1000, speed=float(n % 7))) for n in range(first, last + 1)
+        ]
+
+    def lived(shard: str, parents: tuple[str, ...], *parts: list[ShardRecord]) -> None:
+        world.checkpoint, world.family.of[shard] = None, parents
+        worker = world.start(shard=shard)
+        worker.process(sorted((record for part in parts for record in part), key=lambda one: one.position), quiet)
+        worker.end_shard(quiet)
+
+    def quiet(_: Position) -> None:
+        return
+
+    world, whole = World(), World()
+    devices = {"fan-1": 0, "fan-2": 1000}
+    for device, offset in devices.items():
+        worker = whole.start()
+        worker.process(records(device, offset, offset + 299), quiet)
+        worker.finish(quiet)
+
+    lived("parent", (), records("fan-1", 0, 99), records("fan-2", 1000, 1099))
+    lived("left", ("parent",), records("fan-1", 90, 199))  # the thing repeats what was not acknowledged in time
+    lived("right", ("parent",), records("fan-2", 1090, 1199))
+    lived("merged", ("left", "right"), records("fan-1", 190, 299), records("fan-2", 1190, 1299))
+
+    def scores(of: World) -> list[tuple[str, str, float, bool]]:
+        rows = of.lake.rows()
+        return sorted((row["device"], row["key"], row["score"], row["warming_up"]) for row in rows)
+
+    assert scores(world) == scores(whole)
+    assert [counts["duplicates"] for counts in world.meter.reports] == [0, 10, 10, 20]
+
+
+def test_a_parents_damaged_state_means_a_cold_start() -> None:
+    world = World()
+    world.family.of["child"] = (SHARD, "expired")
+    world.states.kept[SHARD] = [(SHARD_END, b"damaged")]
+    worker = world.start(shard="child")
+    worker.process(readings(0, 12), world.confirm)
+    assert world.checkpoints == [Position(9)]
 
 
 def test_a_state_of_another_checkpoint_is_not_used() -> None:
