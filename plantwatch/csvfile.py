@@ -48,13 +48,21 @@ class BadRow(NamedTuple):
     detail: str
 
 
+class Layout(NamedTuple):
+    """How a file is written: its separator, its columns (the first is the time), and which of them are signals."""
+
+    separator: str
+    header: list[str]
+    numeric: list[bool]
+
+
 class InvalidFile(ValueError):
     """The file as a whole is no series: missing, empty, without a header or without a numeric column."""
 
 
 def read_rows(path: Path, *, received_at: EpochMs) -> Iterator[Row | BadRow]:
     """The rows of `path` in the order of the file. Raises InvalidFile before the first row."""
-    separator, header, numeric = _inspect(path)
+    separator, header, numeric = layout_of(path)
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         lines = csv.reader(file, delimiter=separator)
         next(lines)
@@ -73,12 +81,12 @@ def read_rows(path: Path, *, received_at: EpochMs) -> Iterator[Row | BadRow]:
 
 def signals_of(path: Path) -> tuple[str, ...]:
     """The names of the signals that `path` holds."""
-    _, header, numeric = _inspect(path)
+    _, header, numeric = layout_of(path)
     return tuple(name for name, is_numeric in zip(header, numeric, strict=True) if is_numeric)
 
 
-def _inspect(path: Path) -> tuple[str, list[str], list[bool]]:
-    """Separator, names (the first is the time's), and which columns are signals."""
+def layout_of(path: Path) -> Layout:
+    """What the header and the first rows say about a file. Raises InvalidFile where it is no series."""
     try:
         with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
             first = file.readline(_LINE_CHARS_MAX)
@@ -97,7 +105,7 @@ def _inspect(path: Path) -> tuple[str, list[str], list[bool]]:
         raise InvalidFile(f"{path}: no numeric column beside the time")
     if sum(numeric) > SIGNALS_MAX:
         raise InvalidFile(f"{path}: {sum(numeric)} numeric columns, at most {SIGNALS_MAX} are allowed")
-    return separator, header, numeric
+    return Layout(separator, header, numeric)
 
 
 def _check_header(path: Path, header: Sequence[str], separator: str) -> None:
