@@ -189,7 +189,8 @@ class LocalCloud:
         self._wait_ready(region)
 
     def down(self) -> None:
-        self.processes.stop_all(grace_s=20)
+        # A consumer whose shards were split or merged takes the whole of its daemon's 30 s (KCL 3.1.3).
+        self.processes.stop_all(grace_s=40)
         self.processes.close()
         self.layout.socket_path.unlink(missing_ok=True)
 
