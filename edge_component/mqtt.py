@@ -56,6 +56,7 @@ class MqttConnection:
         self._on_connection = on_connection
         self._on_message = on_message
         self._connected = threading.Event()
+        self._stopping = threading.Event()
         self._stopped = threading.Event()
         self._client = self._build(ack_timeout_s, reconnect_s)
 
@@ -67,6 +68,7 @@ class MqttConnection:
         self._client.start()
 
     def stop(self, timeout_s: float = 5.0) -> None:
+        self._stopping.set()
         self._connected.clear()
         self._client.stop()
         self._stopped.wait(timeout_s)
@@ -112,7 +114,8 @@ class MqttConnection:
         )
 
     def _fail(self, error: Exception) -> None:
-        self.last_error = f"{type(error).__name__}: {error}"
+        if not self._stopping.is_set():  # else it is our own stop, which awscrt reports as an error too
+            self.last_error = f"{type(error).__name__}: {error}"
         self._change(connected=False)
 
     def _change(self, *, connected: bool) -> None:
@@ -124,7 +127,10 @@ class MqttConnection:
             logger.info("mqtt: %s connected as %s", address, self.endpoint.client_id)
         else:
             self._connected.clear()
-            logger.warning("mqtt: %s disconnected: %s", address, self.last_error)
+            if self._stopping.is_set():
+                logger.info("mqtt: %s disconnected", address)
+            else:
+                logger.warning("mqtt: %s disconnected: %s", address, self.last_error)
         self._on_connection(connected)
 
 
