@@ -54,7 +54,7 @@ class Edge:
         )
         self.intake = Intake(
             Pipeline(self.machines, tenant=TENANT),
-            Numbering({}),
+            Numbering(last_taken=self.spool.last_taken, last_numbered=self.spool.last_numbered),
             gateway="gateway-1",
             epoch=self.spool.epoch,
             batch_bytes_max=5_000,
@@ -75,7 +75,7 @@ class Edge:
         """What the worker does with a drained inbox, up to the acknowledgements."""
         self.intake.accept(messages)
         addition = self.intake.seal()
-        self.spool.append(addition, at=self._at)
+        self.spool.append(addition)
         self.intake.sealed_is_safe(addition)
         self.intake.acknowledgements()
 
@@ -95,7 +95,7 @@ class Edge:
         self._sequence = _WARM_READINGS
         self.intake = Intake(
             Pipeline(self.machines, tenant=TENANT),
-            Numbering({("driver", device): _WARM_READINGS for device in everyone}),
+            Numbering(last_taken=lambda _: _WARM_READINGS, last_numbered=self.spool.last_numbered),
             gateway="gateway-1",
             epoch=self.spool.epoch,
             batch_bytes_max=5_000,

@@ -8,16 +8,18 @@ from functools import partial
 from typing import Final
 
 from edge_component import checkpoint, status
+from edge_component.clock import now_ms
+from edge_component.inbox import Inbox
 from edge_component.intake import Intake, contents
-from edge_component.legs import Leg, LegLimits
+from edge_component.legs import Leg, LegLimits, Transport
 from edge_component.mqtt import MqttEndpoint
 from edge_component.nucleus import Nucleus
 from edge_component.numbering import Numbering
-from edge_component.settings import STATUS_TOPIC, TELEMETRY_FILTER, EdgeSettings
+from edge_component.settings import STATUS_TOPIC, EdgeSettings
 from edge_component.spool import Spool
 from edge_component.state_lock import StateLock
 from edge_component.transports import IpcTransport, MqttTransport
-from edge_component.worker import CHECKPOINT_FILE, Inbox, Worker, now_ms
+from edge_component.worker import CHECKPOINT_FILE, Worker
 from plantwatch.machine import Machines
 from plantwatch.pipeline import Pipeline
 from plantwatch.ports import DeliveryFailed
@@ -32,11 +34,16 @@ _LOCK_TIMEOUT_S: Final = 30.0
 
 
 class EdgeComponent:
-    """One run with one set of settings. `on_failed` is called where it cannot go on."""
+    """One run with one set of settings, on readings from `inbox`. `on_failed` is called, maybe more than once and from
+    any thread, where it cannot go on."""
 
-    def __init__(self, settings: EdgeSettings, nucleus: Nucleus, *, on_failed: Callable[[], None]) -> None:
+    def __init__(
+        self, settings: EdgeSettings, nucleus: Nucleus, inbox: Inbox, *, on_failed: Callable[[], None]
+    ) -> None:
         self._settings = settings
         self._nucleus = nucleus
+        self._inbox = inbox
+        self._on_failed = on_failed
         self._machines = Machines()
         self._lock = StateLock(settings.state_dir, _LOCK_TIMEOUT_S)
         self._dr = self._dr_transport() if settings.dr_enabled else None
@@ -45,9 +52,9 @@ class EdgeComponent:
             legs=[PRIMARY, DR] if self._dr else [PRIMARY],
             bytes_max=settings.spool_bytes_max,
             rejected_rows_max=settings.rejected_rows_max,
-            contents=lambda payload: contents(payload, tenant=settings.tenant, gateway=settings.gateway, at=now_ms()),
+            contents=lambda payload: contents(payload, tenant=settings.tenant, gateway=settings.gateway),
         )
-        self._numbering = Numbering(self._spool.taken())
+        self._numbering = Numbering(last_taken=self._spool.last_taken, last_numbered=self._spool.last_numbered)
         self._intake = Intake(
             Pipeline(self._machines, tenant=settings.tenant),
             self._numbering,
@@ -55,9 +62,7 @@ class EdgeComponent:
             epoch=self._spool.epoch,
             batch_bytes_max=settings.batch_bytes_max,
         )
-        self._inbox = Inbox(settings.inbox_bytes_max, now_ms)
         self._legs = {leg.leg: leg for leg in self._make_legs()}
-        self._reported: dict[str, int] = {}
         self._worker = Worker(
             settings,
             self._inbox,
@@ -81,16 +86,17 @@ class EdgeComponent:
         for leg in self._legs.values():
             leg.start()
         self._worker.start()
-        self._nucleus.subscribe(TELEMETRY_FILTER, self._inbox.put)
         self._nucleus.report_running()
 
     def stop(self) -> None:
-        """What was taken is on disk when this returns; what the legs had no time to send waits for the next start."""
+        """What had arrived is on disk when this returns; what the legs had no time to send waits for the next start.
+        Also after a `start` that failed half-way."""
         self._worker.stop()
         for leg in self._legs.values():
             leg.stop()
         for leg in self._legs.values():
-            leg.join()
+            if leg.ident is not None:
+                leg.join()
         if self._dr:
             self._dr.stop()
         self._spool.close()
@@ -117,16 +123,20 @@ class EdgeComponent:
 
     def _make_legs(self) -> list[Leg]:
         settings = self._settings
-        limits = partial(
-            LegLimits,
+        ipc = IpcTransport(self._nucleus, tenant=settings.tenant, gateway=settings.gateway)
+        legs = [self._make_leg(PRIMARY, ipc, settings.primary_in_flight_bytes_max)]
+        if self._dr:
+            legs.append(self._make_leg(DR, self._dr, settings.dr_in_flight_bytes_max))
+        return legs
+
+    def _make_leg(self, name: str, transport: Transport, in_flight_bytes_max: int) -> Leg:
+        settings = self._settings
+        limits = LegLimits(
+            in_flight_bytes_max=in_flight_bytes_max,
             publish_timeout_s=settings.publish_timeout_s,
             backoff_s=(settings.backoff_s_min, settings.backoff_s_max),
         )
-        ipc = IpcTransport(self._nucleus, tenant=settings.tenant, gateway=settings.gateway)
-        legs = [Leg(PRIMARY, self._spool, ipc, limits(in_flight_bytes_max=settings.primary_in_flight_bytes_max))]
-        if self._dr:
-            legs.append(Leg(DR, self._spool, self._dr, limits(in_flight_bytes_max=settings.dr_in_flight_bytes_max)))
-        return legs
+        return Leg(name, self._spool, transport, limits, on_failed=self._on_failed)
 
     def _wake_legs(self) -> None:
         for leg in self._legs.values():
@@ -136,8 +146,6 @@ class EdgeComponent:
         self._nucleus.publish_local(topic, payload, partial(_log_failure, topic))
 
     def _report(self) -> None:
-        moved = {device: last for device, last in self._numbering.devices.items() if self._reported.get(device) != last}
-        self._reported.update(moved)
         report = status.Status(
             gateway=self._settings.gateway,
             epoch=self._spool.epoch,
@@ -148,7 +156,7 @@ class EdgeComponent:
             rejected=self._spool.rejected(),
             dropped=self._spool.dropped(),
             legs={name: leg.health() for name, leg in self._legs.items()},
-            devices=moved,
+            devices=self._numbering.take_moved(),
         )
         for message in status.encode(report):
             self._publish_local(STATUS_TOPIC, message)

@@ -12,6 +12,7 @@ from enum import StrEnum
 from operator import attrgetter
 from typing import Final
 
+from edge_component.forwarding import Forwarding
 from edge_component.numbering import Numbering, Taking
 from edge_component.sources import local_topics
 from edge_component.sources.local_topics import LocalMessage, LocalReading
@@ -25,6 +26,7 @@ from plantwatch.telemetry import EpochMs, Reading, Rejection, Source
 _READINGS_PER_MESSAGE: Final = 250
 # Neighbouring chunks differ by a few percent; a chunk that does not fit is encoded again, in parts.
 _FILL: Final = 0.92
+_END_OF_TIME: Final[EpochMs] = 253_402_300_799_000  # the year 9999
 
 Acknowledgements = dict[str, dict[str, int]]
 """source -> device -> its last reading that is safe on disk."""
@@ -37,6 +39,8 @@ class Count(StrEnum):
     REJECTED = "rejected"
     REPEATED = "repeated"
     TOO_EARLY = "too_early"
+    REJECTED_HERE_ONLY = "rejected_here_only"
+    """Refusals of which the cloud was not told: there were too many."""
     ALERTS = "alerts"
 
 
@@ -57,6 +61,8 @@ class Intake:
         self._readings_per_message = _READINGS_PER_MESSAGE
         self._scored: list[ScoredReading] = []
         self._rejections: list[Rejection] = []
+        self._forwarding = Forwarding()
+        self._forwarded: list[Rejection] = []
         self._taken: dict[tuple[str, str], int] = {}
         self._acknowledge: dict[tuple[str, str], int] = {}
 
@@ -75,12 +81,12 @@ class Intake:
     def seal(self) -> Addition:
         """All that waits, for the spool. Call `sealed_is_safe` with it when the spool has it."""
         addition = Addition(
-            messages=list(self._messages()),
+            messages=[*self._messages(), *self._refusals()],
             numbered={item.reading.device: item.reading.sequence for item in self._scored},
             taken=self._taken,
             rejections=self._rejections,
         )
-        self._scored, self._rejections, self._taken = [], [], {}
+        self._scored, self._rejections, self._forwarded, self._taken = [], [], [], {}
         self.has_alerts = False
         return addition
 
@@ -99,6 +105,12 @@ class Intake:
             self._learn_size(len(chunk), sum(len(part.payload) for part in parts))
             yield from (Message(part.payload, any(item.transitions for item in part.scored)) for part in parts)
 
+    def _refusals(self) -> Iterator[Message]:
+        payloads = envelope.encode_rejections(
+            self._forwarded, epoch=self._epoch, bundle=self._pipeline.machines.bundle, bytes_max=self._batch_bytes_max
+        )
+        yield from (Message(payload, has_alerts=False) for payload in payloads)
+
     def _learn_size(self, readings: int, size: int) -> None:
         fitting = _FILL * self._batch_bytes_max * readings / size
         # A short last chunk compresses badly and says little.
@@ -107,6 +119,7 @@ class Intake:
 
     def sealed_is_safe(self, addition: Addition) -> None:
         self._acknowledge.update(addition.taken)
+        self._numbering.all_is_on_disk()
 
     def acknowledgements(self) -> Acknowledgements:
         """What to tell the sources now; each thing once."""
@@ -129,8 +142,7 @@ class Intake:
 
     def _keep(self, outcome: Reading | Rejection) -> None:
         if isinstance(outcome, Rejection):
-            self.counts[Count.REJECTED] += 1
-            self._rejections.append(outcome)
+            self._refuse(outcome)
             return
         sequence = self._numbering.next_sequence(outcome.device)
         # The first seven fields are what the sensor said; positions, because `_replace` costs three times as much.
@@ -141,8 +153,16 @@ class Intake:
             self.counts[Count.ALERTS] += len(scored.transitions)
             self.has_alerts = True
 
+    def _refuse(self, refused: Rejection) -> None:
+        self.counts[Count.REJECTED] += 1
+        self._rejections.append(refused)
+        if self._forwarding.admits(refused):
+            self._forwarded.append(refused)
+        else:
+            self.counts[Count.REJECTED_HERE_ONLY] += 1
 
-def contents(payload: bytes, *, tenant: str, gateway: str, at: EpochMs) -> Iterable[tuple[str, int, int]]:
-    """(device, epoch, sequence) of each reading in a message that this gateway made."""
-    batch = envelope.decode(payload, Source(tenant, gateway), received_at=at)
+
+def contents(payload: bytes, *, tenant: str, gateway: str) -> Iterable[tuple[str, int, int]]:
+    """(device, epoch, sequence) of each reading in a message that this gateway made, whatever its clock said then."""
+    batch = envelope.decode(payload, Source(tenant, gateway), received_at=_END_OF_TIME)
     return [(item.reading.device, item.reading.epoch, item.reading.sequence) for item in batch.scored]

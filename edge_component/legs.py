@@ -131,19 +131,26 @@ class _Attempt(NamedTuple):
 
 
 class Leg(threading.Thread):
-    """Publishes the queue's messages in order of their ids until `stop`."""
+    """Publishes the queue's messages in order of their ids until `stop`.
 
-    def __init__(self, name: str, messages: Queue, transport: Transport, limits: LegLimits) -> None:
+    `on_failed` is called where it cannot go on (the disk is full, the database damaged): nothing more will be sent.
+    """
+
+    def __init__(
+        self, name: str, messages: Queue, transport: Transport, limits: LegLimits, *, on_failed: Callable[[], None]
+    ) -> None:
         super().__init__(name=f"leg-{name}", daemon=True)
         self.leg = name
         self._queue = messages
         self._transport = transport
         self._limits = limits
+        self._on_failed = on_failed
         self._window = Window(limits.in_flight_bytes_max)
         self._attempts: dict[int, _Attempt] = {}
         self._attempt = 0
         self._inbox: queue.SimpleQueue[_Result | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
+        self._can_go_on = True
         self._failures_in_a_row = 0
         self._published = 0
         self._failed = 0
@@ -160,15 +167,25 @@ class Leg(threading.Thread):
     def health(self) -> Health:
         depth = self._queue.depth(self.leg)
         error = self._last_error or self._transport.last_error
-        return Health(self._transport.connected, depth.rows, depth.bytes, self._published, self._failed, error)
+        connected = self._can_go_on and self._transport.connected
+        return Health(connected, depth.rows, depth.bytes, self._published, self._failed, error)
 
     def run(self) -> None:
-        while not self._stopping.is_set():
-            if self._transport.connected:
-                self._send()
-            failures = [result for result in self._results() if not self._settle(result)]
-            if failures:
-                self._back_off()
+        try:
+            while not self._stopping.is_set():
+                self._turn()
+        except Exception as error:
+            logger.exception("leg %s cannot go on", self.leg)
+            self._can_go_on = False
+            self._last_error = f"{type(error).__name__}: {error}"
+            self._on_failed()
+
+    def _turn(self) -> None:
+        if self._transport.connected:
+            self._send()
+        failures = [result for result in self._results() if not self._settle(result)]
+        if failures:
+            self._back_off()
 
     def _send(self) -> None:
         """First what failed, then what is new, as far as the window has room."""

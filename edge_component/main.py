@@ -16,8 +16,10 @@ from typing import Final
 
 from edge_component import settings
 from edge_component.bootstrap import EdgeComponent
+from edge_component.clock import now_ms
+from edge_component.inbox import Inbox
 from edge_component.nucleus import Nucleus, NucleusAddress, NucleusUnavailable
-from edge_component.settings import EdgeSettings
+from edge_component.settings import TELEMETRY_FILTER, EdgeSettings
 from plantwatch.settings import InvalidSettings
 
 logger = logging.getLogger(__name__)
@@ -57,8 +59,11 @@ def main() -> int:
 def _run(address: NucleusAddress, thing: str, events: Events) -> int:
     nucleus = _connect(address, events)
     current = settings.load(nucleus.configuration(), thing=thing)
+    inbox = Inbox(current.inbox_bytes_max, now_ms)
+    nucleus.subscribe(TELEMETRY_FILTER, inbox.put)
     while True:
-        component = EdgeComponent(current, nucleus, on_failed=lambda: events.put(Event.FAILED))
+        inbox.bytes_max = current.inbox_bytes_max
+        component = EdgeComponent(current, nucleus, inbox, on_failed=lambda: events.put(Event.FAILED))
         try:
             component.start()
             event, current = _wait(events, nucleus, thing, current)
@@ -66,6 +71,7 @@ def _run(address: NucleusAddress, thing: str, events: Events) -> int:
             component.stop()
         if event is Event.NUCLEUS_LOST:
             nucleus = _reconnect(address, events)
+            nucleus.subscribe(TELEMETRY_FILTER, inbox.put)
         elif event is not Event.CONFIGURATION:
             nucleus.close()
             return int(event is Event.FAILED)

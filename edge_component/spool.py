@@ -13,6 +13,7 @@ Threads: one worker appends; each leg reads through `take` and reports through `
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,17 +23,17 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from plantwatch.telemetry import EpochMs, Rejection
+from plantwatch.telemetry import Rejection
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS queue (
     id INTEGER PRIMARY KEY AUTOINCREMENT, alerts INTEGER NOT NULL, payload BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS queue_alerts ON queue (alerts, id);
 CREATE TABLE IF NOT EXISTS cursor (leg TEXT PRIMARY KEY, acknowledged INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS sent (
+CREATE TABLE IF NOT EXISTS numbered (
     device TEXT NOT NULL, epoch INTEGER NOT NULL, last INTEGER NOT NULL, PRIMARY KEY (device, epoch)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS taken (
-    source TEXT NOT NULL, device TEXT NOT NULL, sequence INTEGER NOT NULL, at INTEGER NOT NULL,
+CREATE TABLE IF NOT EXISTS sources (
+    source TEXT NOT NULL, device TEXT NOT NULL, last INTEGER NOT NULL, used INTEGER NOT NULL,
     PRIMARY KEY (source, device)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS dropped (
     leg TEXT NOT NULL, device TEXT NOT NULL, epoch INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
@@ -42,13 +43,18 @@ CREATE TABLE IF NOT EXISTS rejected (
     received_at INTEGER NOT NULL, payload BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS rejected_count (reason TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS boot (epoch INTEGER NOT NULL);
-INSERT INTO boot SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM boot);
 """
 # Above this, what was dropped makes room for the next minute too, instead of a transaction for every message.
 _DROP_TO: Final = 0.98
 _DROP_ROWS: Final = 64
-# A source's numbering is forgotten after a week of silence: it has long given up what it could resend.
-_TAKEN_KEPT_MS: Final = 7 * 24 * 3600 * 1000
+# A source takes a new name with every start: a thousand devices through a hundred starts, about 10 MB. Who was silent
+# for longer has long given up what it could resend. By order of use, not by a clock that may be wrong.
+SOURCE_ROWS_MAX: Final = 100_000
+# A new database must not number from where a lost one did, or the cloud would drop its readings as repeats: the key is
+# (device, epoch, sequence). Chance, because after the loss there is no memory, and the clock may stand at 1970. With a
+# hundred starts before and after, one loss in 4,500 meets an old epoch. Six digits, as the key prints them, leave at
+# least 100,000 starts: 27 a day for ten years.
+_FIRST_EPOCH_MAX: Final = 899_999
 # The ledger of earlier starts, as far back as anyone will reconcile.
 _EPOCHS_KEPT: Final = 100
 
@@ -80,7 +86,7 @@ class Message(NamedTuple):
 class Addition:
     """All that one batch of readings changes, in one transaction.
 
-    `numbered`: device -> its last sequence in this epoch. `taken`: (source, device) -> the source's own sequence.
+    `numbered`: device -> its last sequence in this epoch. `taken`: (source, device) -> the source's own number.
     """
 
     messages: Sequence[Message] = ()
@@ -115,11 +121,19 @@ class Spool:
     go first, and the ledger `dropped` says whose readings they held, per leg that had not sent them."""
 
     def __init__(
-        self, path: Path, *, legs: Sequence[str], bytes_max: int, rejected_rows_max: int, contents: Contents
+        self,
+        path: Path,
+        *,
+        legs: Sequence[str],
+        bytes_max: int,
+        rejected_rows_max: int,
+        contents: Contents,
+        source_rows_max: int = SOURCE_ROWS_MAX,
     ) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._bytes_max = bytes_max
         self._rejected_rows_max = rejected_rows_max
+        self._source_rows_max = source_rows_max
         self._contents = contents
         self._lock = threading.Lock()  # guards _cursors and _reader
         self._writer = _open(path)
@@ -129,6 +143,8 @@ class Spool:
         self._bytes = self._total("SELECT coalesce(sum(length(payload)), 0) FROM queue")
         self._cursors = {leg: self._cursor(leg) for leg in legs}
         self._kept: dict[str, int] = {}
+        self._commits = self._total("SELECT coalesce(max(used), 0) FROM sources")
+        self._sources_written = 0
 
     def close(self) -> None:
         self.keep_cursors()
@@ -136,15 +152,20 @@ class Spool:
             self._reader.close()
             self._writer.close()
 
-    def taken(self) -> dict[tuple[str, str], int]:
-        """(source, device) -> the last reading taken from it, by the source's own numbering."""
-        rows = self._writer.execute("SELECT source, device, sequence FROM taken")
-        return {(source, device): sequence for source, device, sequence in rows}
+    def last_taken(self, source_device: tuple[str, str]) -> int:
+        """The last reading taken from this source of this device, by the source's own numbers; 0 for none."""
+        query = "SELECT coalesce(max(last), 0) FROM sources WHERE source = ? AND device = ?"
+        return self._total(query, *source_device)
 
-    def append(self, addition: Addition, *, at: EpochMs) -> None:
+    def last_numbered(self, device: str) -> int:
+        """This device's last sequence in this epoch; 0 for none."""
+        query = "SELECT coalesce(max(last), 0) FROM numbered WHERE device = ? AND epoch = ?"
+        return self._total(query, device, self.epoch)
+
+    def append(self, addition: Addition) -> None:
         """All of it, durably, or nothing. Also keeps the cursors and forgets what every leg has sent."""
         with self._transaction():
-            self._insert(addition, at)
+            self._insert(addition)
             self._keep_cursors()
         with self._lock:
             self._count(addition.messages)
@@ -196,10 +217,11 @@ class Spool:
             yield
 
     def _begin_epoch(self) -> int:
+        before_first = secrets.randbelow(_FIRST_EPOCH_MAX)
         with self._transaction():
+            self._writer.execute("INSERT INTO boot SELECT ? WHERE NOT EXISTS (SELECT 1 FROM boot)", (before_first,))
             (epoch,) = self._writer.execute("UPDATE boot SET epoch = epoch + 1 RETURNING epoch").fetchone()
-            self._writer.execute("DELETE FROM sent WHERE epoch <= ?", (epoch - _EPOCHS_KEPT,))
-            self._writer.execute("DELETE FROM taken WHERE at < (SELECT max(at) FROM taken) - ?", (_TAKEN_KEPT_MS,))
+            self._writer.execute("DELETE FROM numbered WHERE epoch <= ?", (epoch - _EPOCHS_KEPT,))
         return int(epoch)
 
     def _cursor(self, leg: str) -> _Cursor:
@@ -209,22 +231,39 @@ class Spool:
         size = self._total("SELECT coalesce(sum(length(payload)), 0) FROM queue WHERE id > ?", acknowledged)
         return _Cursor(acknowledged, acknowledged, rows, size)
 
-    def _total(self, query: str, *arguments: int) -> int:
+    def _total(self, query: str, *arguments: int | str) -> int:
         return int(self._writer.execute(query, arguments).fetchone()[0])
 
-    def _insert(self, addition: Addition, at: EpochMs) -> None:
+    def _insert(self, addition: Addition) -> None:
         write = self._writer.executemany
         write("INSERT INTO queue (payload, alerts) VALUES (?, ?)", addition.messages)
         write(
-            "INSERT INTO sent VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET last = excluded.last",
+            "INSERT INTO numbered VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET last = excluded.last",
             [(device, self.epoch, last) for device, last in addition.numbered.items()],
         )
-        write(
-            "INSERT OR REPLACE INTO taken VALUES (?, ?, ?, ?)",
-            [(source, device, sequence, at) for (source, device), sequence in addition.taken.items()],
-        )
+        if addition.taken:
+            self._insert_taken(addition.taken)
         if addition.rejections:
             self._insert_rejections(addition.rejections)
+
+    def _insert_taken(self, taken: Mapping[tuple[str, str], int]) -> None:
+        self._commits += 1
+        self._writer.executemany(
+            "INSERT OR REPLACE INTO sources VALUES (?, ?, ?, ?)",
+            [(source, device, last, self._commits) for (source, device), last in taken.items()],
+        )
+        self._sources_written += len(taken)
+        # Counting reads the whole table: only when it can have grown by a tenth.
+        if self._sources_written > self._source_rows_max // 10:
+            self._sources_written = 0
+            self._forget_sources()
+
+    def _forget_sources(self) -> None:
+        """Those above the bound that were used longest ago."""
+        surplus = self._total("SELECT count(*) FROM sources") - self._source_rows_max
+        if surplus > 0:
+            longest_ago = "SELECT source, device FROM sources ORDER BY used LIMIT ?"
+            self._writer.execute(f"DELETE FROM sources WHERE (source, device) IN ({longest_ago})", (surplus,))  # noqa: S608
 
     def _insert_rejections(self, rejections: Sequence[Rejection]) -> None:
         write = self._writer.executemany
@@ -320,9 +359,10 @@ def as_ranges(readings: Iterable[tuple[str, int, int]]) -> list[Range]:
     return ranges
 
 
-def sent_ledger(path: Path) -> list[Range]:
-    """What the gateway numbered and queued, per device and epoch; read-only, also while the component runs."""
-    return _ledger(path, "SELECT device, epoch, 1, last FROM sent ORDER BY device, epoch")
+def numbered_ledger(path: Path) -> list[Range]:
+    """What the gateway numbered and queued, per device and epoch, whether sent already or not; read-only, also while
+    the component runs."""
+    return _ledger(path, "SELECT device, epoch, 1, last FROM numbered ORDER BY device, epoch")
 
 
 def dropped_ledger(path: Path, leg: str) -> list[Range]:

@@ -7,26 +7,19 @@ import logging
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from itertools import islice
 from typing import Final
 
 from edge_component import checkpoint
+from edge_component.inbox import Inbox
 from edge_component.intake import Count, Intake
-from edge_component.nucleus import Payload
 from edge_component.settings import ACKS_TOPIC, EdgeSettings
-from edge_component.sources.local_topics import LocalMessage
 from edge_component.spool import Spool
 from plantwatch.machine import Machines
-from plantwatch.telemetry import EpochMs
 
 logger = logging.getLogger(__name__)
 
-# What is taken at once, before the clock is looked at again: some 5,000 readings, 0.2 s of work.
-_DRAIN_BYTES_MAX: Final = 500_000
-# A JSON message comes as an object; it counts as much as nucleus lite lets through.
-_JSON_MESSAGE_BYTES: Final = 10_000
 # Devices in one acknowledgement: 100 names of 40 characters stay below the nucleus's limit.
 _ACKS_PER_MESSAGE: Final = 100
 # After an alert the checkpoint shall know that the incident is open; but a storm of alerts must not wear the flash.
@@ -35,54 +28,6 @@ _CHECKPOINT_AFTER_ALERT_S: Final = 1.0
 CHECKPOINT_FILE: Final = "machines.checkpoint"
 
 PublishLocal = Callable[[str, bytes], None]
-
-
-class Inbox:
-    """Between the nucleus's thread and the worker: bounded, never blocks the nucleus. What does not fit is refused and
-    counted; a source that numbers its readings sends it again."""
-
-    def __init__(self, bytes_max: int, now: Callable[[], EpochMs]) -> None:
-        self.refused = 0
-        self._bytes_max = bytes_max
-        self._bytes = 0
-        self._now = now
-        self._messages: deque[LocalMessage] = deque()
-        self._arrived = threading.Condition()  # guards everything here
-
-    def put(self, topic: str, payload: Payload) -> None:
-        size = _size(payload)
-        with self._arrived:
-            if self._bytes + size > self._bytes_max:
-                self.refused += 1
-                return
-            self._bytes += size
-            self._messages.append(LocalMessage(topic, payload, self._now()))
-            self._arrived.notify()
-
-    def wake(self) -> None:
-        with self._arrived:
-            self._arrived.notify()
-
-    def drain(self, timeout_s: float, bytes_max: int = _DRAIN_BYTES_MAX) -> list[LocalMessage]:
-        """What is there, oldest first, up to `bytes_max`; waits for the first."""
-        drained: list[LocalMessage] = []
-        size = 0
-        with self._arrived:
-            if not self._messages:
-                self._arrived.wait(max(timeout_s, 0.0))
-            while self._messages and size < bytes_max:
-                drained.append(self._messages.popleft())
-                size += _size(drained[-1].payload)
-            self._bytes -= size
-        return drained
-
-    @property
-    def is_empty(self) -> bool:
-        return not self._messages
-
-
-def _size(payload: Payload) -> int:
-    return len(payload) if isinstance(payload, bytes) else _JSON_MESSAGE_BYTES
 
 
 class Timer:
@@ -100,7 +45,8 @@ class Timer:
 
 
 class Worker(threading.Thread):
-    """Runs until `stop`, then commits what it has and writes a checkpoint. `failed` is set where it could not go on."""
+    """Runs until `stop`, then commits what has arrived and writes a checkpoint. `on_failed` is called where it
+    cannot go on: the disk is full, the database damaged."""
 
     def __init__(
         self,
@@ -134,15 +80,18 @@ class Worker(threading.Thread):
         self._checkpoint = Timer(settings.checkpoint_interval_s, now)
 
     def stop(self) -> None:
-        """Returns when everything taken is on disk."""
+        """Returns when everything that had arrived is on disk; at once where it was never started."""
         self._stopping.set()
         self._inbox.wake()
-        self.join()
+        if self.ident is not None:
+            self.join()
 
     def run(self) -> None:
         try:
             while not self._stopping.is_set():
                 self._turn()
+            # Once, not until it is empty: a busy plant would never let us stop.
+            self._intake.accept(self._inbox.drain(0.0, self._inbox.bytes_max))
             self._commit()
             self._acknowledge()
             self._save_checkpoint()
@@ -183,7 +132,7 @@ class Worker(threading.Thread):
             return
         alerted = self._intake.has_alerts
         addition = self._intake.seal()
-        self._spool.append(addition, at=now_ms())
+        self._spool.append(addition)
         self._intake.sealed_is_safe(addition)
         self._linger_until = math.inf
         self._on_committed()
@@ -204,7 +153,3 @@ class Worker(threading.Thread):
             return
         self._saved_after = accepted
         checkpoint.save(self._settings.state_dir / CHECKPOINT_FILE, self._machines)
-
-
-def now_ms() -> EpochMs:
-    return time.time_ns() // 1_000_000

@@ -1,8 +1,8 @@
 """Readings that other components publish on the gateway's local topics `plantwatch/telemetry/{device}`.
 
 A message is one JSON object as a device would publish to the cloud, or an array of such objects. An object with the two
-members `source` (text) and `seq` (1, 2, 3, ... per device, without holes) is acknowledged on `plantwatch/acks` once it
-is safe on disk, and taken once however often it is sent.
+members `source` (a name as a device's) and `seq` (1, 2, 3, ... per device, without holes) is acknowledged on
+`plantwatch/acks` once it is safe on disk, and taken once however often it is sent.
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ from plantwatch.telemetry import (
     Source,
     checked_name,
     reading_from_fields,
+    storable,
 )
 
+# Enough to see what it was; a message can hold a hundred objects that are nested too deeply.
+_BEGINNING_BYTES: Final = 1_000
 SOURCE_KEY: Final = "source"
 SEQUENCE_KEY: Final = "seq"
 
@@ -59,8 +62,9 @@ def read(message: LocalMessage, tenant: str) -> Iterator[LocalReading]:
 
 
 def _objects(payload: Payload) -> list[Any]:
-    if isinstance(payload, dict):
-        return [payload]
+    if not isinstance(payload, bytes):  # the nucleus promises an object and passes on what it gets
+        value: Any = payload
+        return value if isinstance(value, list) else [value]
     if len(payload) > PAYLOAD_BYTES_MAX:
         raise InvalidReading(RejectionReason.TOO_LARGE, f"{len(payload)} bytes")
     try:
@@ -72,13 +76,15 @@ def _objects(payload: Payload) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-class _RepeatedKey:
+class _RepeatedKey(NamedTuple):
     """Stands for an object with a key twice, so that only this object of an array is refused."""
+
+    pairs: list[tuple[str, Any]]
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any] | _RepeatedKey:
     fields = dict(pairs)
-    return fields if len(fields) == len(pairs) else _RepeatedKey()
+    return fields if len(fields) == len(pairs) else _RepeatedKey(pairs)
 
 
 # NaN and Infinity become floats here, which `reading_from_fields` refuses, again for this object only.
@@ -92,9 +98,11 @@ def _read_one(fields: Any, publisher: Source, message: LocalMessage) -> LocalRea
             raise InvalidReading(RejectionReason.DUPLICATE_KEY)
         if type(fields) is not dict:
             raise InvalidReading(RejectionReason.NOT_AN_OBJECT, type(fields).__name__)
+        rest = dict(fields)  # a refusal keeps the object as it came
         if type(fields.get(SEQUENCE_KEY)) is int and type(fields.get(SOURCE_KEY)) is str:
-            source, sequence = fields.pop(SOURCE_KEY), fields.pop(SEQUENCE_KEY)
-        reading = reading_from_fields(fields, publisher, received_at=message.received_at)
+            # An unfit name numbers nothing: it would have to be kept, and acknowledged, as it is.
+            source, sequence = checked_name(rest.pop(SOURCE_KEY)), rest.pop(SEQUENCE_KEY)
+        reading = reading_from_fields(rest, publisher, received_at=message.received_at)
         return LocalReading(reading, publisher.device, source, sequence)
     except InvalidReading as error:
         refused = _rejection(error, message, fields)
@@ -102,5 +110,13 @@ def _read_one(fields: Any, publisher: Source, message: LocalMessage) -> LocalRea
 
 
 def _rejection(error: InvalidReading, message: LocalMessage, payload: Any) -> Rejection:
-    data = payload if isinstance(payload, bytes) else json.dumps(payload, default=lambda _: None).encode()
-    return Rejection(error.reason, error.detail, message.topic, message.received_at, data)
+    data = payload if isinstance(payload, bytes) else _encoded(payload, message)
+    return Rejection(error.reason, error.detail, storable(message.topic), message.received_at, data)
+
+
+def _encoded(value: Any, message: LocalMessage) -> bytes:
+    """One object of a message as JSON; where it is nested too deeply for that, how the message begins."""
+    try:
+        return json.dumps(value).encode()
+    except RecursionError:
+        return message.payload[:_BEGINNING_BYTES] if isinstance(message.payload, bytes) else b""

@@ -37,7 +37,8 @@ class ThingPublisher:
                 on_connection=lambda _, role=role: self._legs[role].wake(),  # type: ignore[misc]
             )
             self._transports[role] = transport
-            self._legs[role] = Leg(role, self._queue, transport, _LIMITS)
+            # A leg that fails has said so in the log; `drain` then returns False, and `health` has the reason.
+            self._legs[role] = Leg(role, self._queue, transport, _LIMITS, on_failed=lambda: None)
 
     def __enter__(self) -> ThingPublisher:
         for role, leg in self._legs.items():

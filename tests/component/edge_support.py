@@ -19,7 +19,7 @@ from botocore.config import Config
 
 from edge_component.mqtt import MqttEndpoint
 from edge_component.nucleus import NucleusAddress
-from edge_component.spool import Range, dropped_ledger, sent_ledger
+from edge_component.spool import Range, dropped_ledger, numbered_ledger
 from localcloud.nucleus import settings
 from localcloud.nucleus.settings import (
     COMPONENT,
@@ -33,6 +33,7 @@ from localcloud.processes import ProcessSpec, ProcessTable, wait_until
 from localcloud.region import HOST, REPOSITORY, Region, emulator_spec, endpoint_url, fetch_ca, wait_ready
 from localcloud.simulator.local_source import ACCESS_CONTROL
 from plantwatch import envelope
+from plantwatch.envelope import Batch
 from plantwatch.record import RULE_SQL, Record, decode_record
 from plantwatch.scoring import ScoredReading
 from plantwatch.telemetry import parse_topic
@@ -139,15 +140,21 @@ class EdgeRegion:
             iterator = answer["NextShardIterator"]
         return records
 
+    def batches(self) -> list[Batch]:
+        """Every batch that gateways published here, repeats included."""
+        return [
+            envelope.decode(record.payload, parse_topic(record.topic), received_at=record.received_at)
+            for record in self.records()
+            if envelope.is_batch(record.payload)
+        ]
+
     def scored(self) -> list[ScoredReading]:
-        """Every reading that gateways published here, repeats included."""
-        readings: list[ScoredReading] = []
-        for record in self.records():
-            if envelope.is_batch(record.payload):
-                batch = envelope.decode(record.payload, parse_topic(record.topic), received_at=record.received_at)
-                assert not batch.rejected
-                readings += batch.scored
-        return readings
+        """Every reading in them."""
+        return [item for batch in self.batches() for item in batch.scored]
+
+    def refused(self) -> set[tuple[str, str, bytes]]:
+        """(topic, reason, payload) of every refused reading in them: the gateway's, as no region refuses any here."""
+        return {(item.topic, str(item.reason), item.payload) for batch in self.batches() for item in batch.rejected}
 
     def keys(self) -> dict[tuple[str, str], float]:
         """(device, idempotency key) -> the value of signal `n`: what the cloud stores once."""
@@ -242,8 +249,8 @@ class RunningNucleus:
     def log(self) -> str:
         return (self._table.log_dir / f"{self._spec.name}.log").read_text()
 
-    def sent(self) -> list[Range]:
-        return sent_ledger(self.spool)
+    def numbered(self) -> list[Range]:
+        return numbered_ledger(self.spool)
 
     def dropped(self, leg: str) -> list[Range]:
         return dropped_ledger(self.spool, leg)

@@ -88,7 +88,9 @@ def test_every_reading_arrives_in_both_regions_under_one_key(world: World, nucle
         assert source.drain(20.0)
     for region in world.regions:
         await_arrivals(region, devices, each_once(devices, range(100)))
-    assert {(entry.device, entry.first, entry.last) for entry in nucleus.sent()} == {(name, 1, 100) for name in devices}
+    assert {(entry.device, entry.first, entry.last) for entry in nucleus.numbered()} == {
+        (name, 1, 100) for name in devices
+    }
     primary, dr = ({key for key in region.keys() if key[0] in devices} for region in world.regions)  # noqa: SIM118
     assert primary == dr
 
@@ -105,7 +107,7 @@ def test_kill_9_of_the_component_neither_loses_nor_doubles(world: World, nucleus
         assert source.drain(30.0)
     for region in world.regions:
         await_arrivals(region, devices, each_once(devices, range(700)))
-    assert len({entry.epoch for entry in nucleus.sent()}) == 4
+    assert len({entry.epoch for entry in nucleus.numbered()}) == 4
 
 
 def test_a_nucleus_that_dies_and_comes_back_neither_loses_nor_doubles(world: World, nucleus: RunningNucleus) -> None:
@@ -179,7 +181,7 @@ def test_an_incident_that_is_open_does_not_open_again_after_kill_9(world: World,
     assert len(opened()) == 1
 
 
-def test_the_status_says_what_was_sent_and_how_each_leg_is(nucleus: RunningNucleus) -> None:
+def test_the_status_says_what_was_sent_and_how_each_leg_is(world: World, nucleus: RunningNucleus) -> None:
     told: list[dict[str, Any]] = []
 
     def hear(_topic: str, payload: Payload) -> None:
@@ -194,6 +196,8 @@ def test_the_status_says_what_was_sent_and_how_each_leg_is(nucleus: RunningNucle
         eventually(lambda: bool(told[-1]["rejected"]), "the refusal is told")
         eventually(lambda: all(leg["queued_rows"] == 0 for leg in told[-1]["legs"].values()), "the legs are empty")
     assert told[-1]["rejected"] == {"malformed_json": 1}
+    refused = {("plantwatch/telemetry/kiln-a", "malformed_json", b"not json")}
+    assert [region.refused() for region in world.regions] == [refused] * 2, "and so are both regions"
     assert {name: leg["connected"] for name, leg in told[-1]["legs"].items()} == {"primary": True, "dr": True}
 
 
@@ -216,12 +220,13 @@ def test_a_new_configuration_is_taken_over_and_a_bad_one_is_not(world: World, nu
         send(source, devices, range(50))
         assert source.drain(20.0)
         before = nucleus.component_pid()
+        (epoch,) = {entry.epoch for entry in nucleus.numbered()}
         nucleus.deploy(edge_nucleus(nucleus.root, world.endpoints, linger_s="soon"))
         eventually(lambda: "configuration refused" in nucleus.log(), "the bad one is refused")
         send(source, devices, range(50, 100))
         assert source.drain(20.0), "and the last good one stays"
         nucleus.deploy(edge_nucleus(nucleus.root, world.endpoints, linger_s=0.2))
-        eventually(lambda: "epoch 2" in nucleus.log(), "the good one is taken over")
+        eventually(lambda: f"epoch {epoch + 1}," in nucleus.log(), "the good one is taken over")
         assert "warm start" in nucleus.log()
         send(source, devices, range(100, 150))
         assert source.drain(20.0)

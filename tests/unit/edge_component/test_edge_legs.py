@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given
@@ -86,11 +87,15 @@ class Network:
             done(None)  # between: no answer at all
 
 
+def unexpected() -> None:
+    raise AssertionError("the leg failed")
+
+
 def leg_over(network: Network, rows: int) -> tuple[Leg, MemoryQueue]:
     messages = MemoryQueue(["dr"], rows_max=rows)
     for index in range(rows):
         assert messages.add(b"%08d" % index, 0)
-    return Leg("dr", messages, network, LIMITS), messages
+    return Leg("dr", messages, network, LIMITS, on_failed=unexpected), messages
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -138,7 +143,7 @@ def test_without_an_answer_it_asks_again_and_says_so() -> None:
     silence = Silence()
     messages = MemoryQueue(["dr"], rows_max=1)
     assert messages.add(b"hello", 0)
-    leg = Leg("dr", messages, silence, LIMITS)
+    leg = Leg("dr", messages, silence, LIMITS, on_failed=unexpected)
     leg.start()
     wait_until(lambda: len(silence.published) >= 2, 10.0, "a second attempt")
     wait_until(lambda: "no answer within" in leg.health().last_error, 10.0, "the reason")
@@ -147,3 +152,30 @@ def test_without_an_answer_it_asks_again_and_says_so() -> None:
     leg.join()
     assert time.monotonic() - began < 2.0, "a stop does not wait for the network"
     assert set(silence.published) == {b"hello"}
+
+
+class DamagedQueue(MemoryQueue):
+    """A database that fails as SQLite does."""
+
+    def acknowledge(self, leg: str, rows: Sequence[Row]) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+
+class Echo(Silence):
+    """A transport that acknowledges at once."""
+
+    def publish(self, payload: bytes, done: Done) -> None:
+        done(None)
+
+
+def test_a_leg_that_cannot_go_on_says_so_instead_of_dying_unnoticed(caplog: pytest.LogCaptureFixture) -> None:
+    messages = DamagedQueue(["dr"], rows_max=1)
+    assert messages.add(b"hello", 0)
+    failed = threading.Event()
+    leg = Leg("dr", messages, Echo(), LIMITS, on_failed=failed.set)
+    leg.start()
+    assert failed.wait(10.0)
+    leg.join()
+    assert "disk I/O error" in caplog.text
+    assert not leg.health().connected
+    assert leg.health().last_error == "OperationalError: disk I/O error"

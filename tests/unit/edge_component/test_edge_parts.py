@@ -1,4 +1,4 @@
-"""The small parts: numbering, inbox, checkpoint, status, lock."""
+"""The small parts: inbox, forwarding, checkpoint, status, lock."""
 
 from __future__ import annotations
 
@@ -10,31 +10,16 @@ from pathlib import Path
 import pytest
 
 from edge_component import checkpoint, status
+from edge_component.forwarding import BURST, PER_SECOND, Forwarding
+from edge_component.inbox import Inbox
 from edge_component.intake import Count
 from edge_component.legs import Health
-from edge_component.numbering import Numbering, Taking
 from edge_component.state_lock import StateInUse, StateLock
-from edge_component.worker import Inbox, Timer
+from edge_component.worker import Timer
 from plantwatch.machine import Machines
-from plantwatch.telemetry import Reading
+from plantwatch.telemetry import Reading, Rejection, RejectionReason
 
 AT = 1_732_341_600_000
-
-
-def test_numbers_are_contiguous_per_device() -> None:
-    numbering = Numbering({})
-    assert [numbering.next_sequence(device) for device in "aabab"] == [1, 2, 1, 3, 2]
-    assert numbering.devices == {"a": 3, "b": 2}
-
-
-def test_a_source_is_known_by_name_and_device() -> None:
-    numbering = Numbering({("driver", "a"): 7})
-    assert numbering.take("driver", "a", 7) is Taking.REPEATED
-    assert numbering.take("driver", "a", 9) is Taking.TOO_EARLY
-    assert numbering.take("driver", "a", 8) is Taking.NEXT
-    assert numbering.take("driver", "b", 1) is Taking.NEXT
-    assert numbering.take("driver-2", "a", 1) is Taking.NEXT
-    assert numbering.last_taken("driver", "a") == 8
 
 
 def test_a_full_inbox_refuses_and_counts_and_never_blocks() -> None:
@@ -61,6 +46,31 @@ def test_a_waiting_inbox_wakes_for_a_message() -> None:
     inbox = Inbox(bytes_max=1_000, now=lambda: AT)
     threading.Timer(0.02, inbox.put, ("topic", b"x")).start()
     assert [message.payload for message in inbox.drain(10.0)] == [b"x"]
+
+
+def admitted(forwarding: Forwarding, count: int, at: int, payload: bytes = b"{}") -> int:
+    refused = Rejection(RejectionReason.NO_SIGNALS, "", "topic", at, payload)
+    return sum(forwarding.admits(refused) for _ in range(count))
+
+
+def test_of_many_refusals_a_burst_is_forwarded_and_then_a_few_each_second() -> None:
+    forwarding = Forwarding()
+    assert admitted(forwarding, 1_000, AT) == BURST
+    assert [admitted(forwarding, 1_000, AT + second * 1_000) for second in (1, 2, 3)] == [PER_SECOND] * 3
+    assert admitted(forwarding, 1_000, AT + 3_600_000) == BURST, "a pause fills the bucket, not more"
+
+
+def test_long_refusals_count_for_many_so_that_they_cannot_eat_the_uplink() -> None:
+    forwarding = Forwarding()
+    assert admitted(forwarding, 1_000, AT, b"x" * 2_500) == BURST / 5
+    assert admitted(forwarding, 1_000, AT + 60_000, b"x" * 128_000) == BURST / 10
+
+
+def test_a_clock_that_is_set_back_does_not_stop_forwarding() -> None:
+    forwarding = Forwarding()
+    admitted(forwarding, 1_000, AT)
+    assert admitted(forwarding, 1_000, AT - 10**9) == 0
+    assert admitted(forwarding, 1_000, AT - 10**9 + 1_000) == PER_SECOND
 
 
 def test_a_timer_elapses_once_per_interval() -> None:

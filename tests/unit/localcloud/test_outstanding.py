@@ -16,7 +16,7 @@ from localcloud.simulator.outstanding import Outstanding
 def test_over_a_lossy_bus_every_reading_is_taken_once_and_in_order(seed: int) -> None:
     chance = random.Random(seed)
     outstanding = Outstanding("driver")
-    numbering = Numbering({})
+    numbering = Numbering(last_taken=lambda _: 0, last_numbered=lambda _: 0)
     taken: dict[str, list[int]] = {"a": [], "b": []}
     for value in range(200):
         outstanding.add(chance.choice("ab"), {"ts": value, "n": value})
