@@ -16,7 +16,8 @@ def prerequisites(path: str, *arguments: str) -> subprocess.CompletedProcess[str
     return subprocess.run(
         [shutil.which("make") or "make", "prerequisites", *arguments],
         cwd=REPOSITORY,
-        env={**os.environ, "PATH": path},
+        # As a user calls it, also where `make test` called us.
+        env={name: value for name, value in os.environ.items() if not name.startswith("MAKE")} | {"PATH": path},
         capture_output=True,
         text=True,
         check=False,
