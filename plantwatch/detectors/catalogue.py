@@ -19,7 +19,13 @@ reason, where there is no such detector for so many signals or so few training r
 
 
 def _auto(signals: int, train_rows: int | None) -> SeriesDetector:
-    return _patient(signals, train_rows)
+    return (_patient if signals == 1 else _joint)(signals, train_rows)
+
+
+def _joint(signals: int, train_rows: int | None) -> SeriesDetector:
+    from plantwatch.detectors.joint import Joint
+
+    return Joint(signals, train_rows)
 
 
 def _patient(signals: int, _train_rows: int | None) -> SeriesDetector:
@@ -34,4 +40,4 @@ def _need(condition: bool, problem: str) -> None:
         raise ValueError(problem)
 
 
-CATALOGUE: Final[Mapping[str, Factory]] = MappingProxyType({AUTO: _auto, "patient-novelty": _patient})
+CATALOGUE: Final[Mapping[str, Factory]] = MappingProxyType({AUTO: _auto, "joint": _joint, "patient-novelty": _patient})
