@@ -41,6 +41,8 @@ START_ROWS_MIN: Final = 150
 _ROWS_PER_SIGNAL: Final = 3
 # Below, neither block means nor left-out folds say anything.
 TRAIN_ROWS_MIN: Final = 60
+# More rows teach no more, and held as numbers of Python they take 100 MB for 52 signals.
+TRAIN_ROWS_MAX: Final = 50_000
 # Further out says no more; and one absurd value must be forgotten by the short means within minutes.
 _DEVIATIONS_MAX: Final = 1e3
 
@@ -56,7 +58,8 @@ class Joint:
     """Several signals: level shifts beside joint evidence. See the module's docstring."""
 
     def __init__(self, signals: int, train_rows: int | None = None) -> None:
-        self._start_rows = train_rows or max(START_ROWS_MIN, _ROWS_PER_SIGNAL * signals)
+        start_rows = max(START_ROWS_MIN, _ROWS_PER_SIGNAL * signals) if train_rows is None else train_rows
+        self._start_rows = min(start_rows, TRAIN_ROWS_MAX)
         if self._start_rows < TRAIN_ROWS_MIN:
             raise ValueError(f"{train_rows} training rows are too few to learn from; at least {TRAIN_ROWS_MIN}")
         self._start: list[Sequence[float | None]] = []
