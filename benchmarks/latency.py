@@ -15,8 +15,9 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from benchmarks.rows import Row, at_most, publish
-from localcloud.cloud import Layout, LocalCloud, free_port
+from localcloud.cloud import Layout, LocalCloud
 from localcloud.demo import watch_over
+from localcloud.processes import free_ports
 from localcloud.region import Region
 from localcloud.replay import Send, Via, received_alerts, sender
 from localcloud.report import percentiles
@@ -100,7 +101,7 @@ def _loss(index: int, live_at: EpochMs) -> PressureLoss:
 
 
 def _layout(root: Path) -> Layout:
-    ports = [free_port() for _ in range(5)]
+    ports = free_ports(5)
     return Layout(root, Region("primary", "us-east-1", *ports[:2]), Region("dr", "us-west-2", *ports[2:4]), ports[4])
 
 

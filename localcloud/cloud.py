@@ -17,7 +17,6 @@ import hashlib
 import json
 import os
 import shutil
-import socket
 import sys
 import tempfile
 import time
@@ -348,14 +347,6 @@ def _expect_set_up() -> None:
         raise NotSetUp(f"{regions.emulator_python()} is missing: run `make setup`")
     if shutil.which("java") is None:
         raise NotSetUp("no `java` on the path: the consumers need a Java runtime (Debian: default-jre-headless)")
-
-
-def free_port() -> int:
-    """A port that nobody listens on now; for clouds that run beside the user's own."""
-    with socket.socket() as probe:
-        probe.bind((regions.HOST, 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def _layout_fields(layout: Layout) -> dict[str, Any]:

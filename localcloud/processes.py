@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Final
@@ -28,6 +30,8 @@ LOG_TAIL_LINES: Final = 15
 MARK: Final = "LOCALCLOUD_PROCESS"
 # A killed process is gone within milliseconds, unless the kernel holds it in uninterruptible sleep.
 KILL_TIMEOUT_S: Final = 10.0
+# Below Linux' and IANA's ranges of clients' ports (32768 and 49152 upwards).
+_OWN_PORTS: Final = range(20_000, 32_000)
 _POLL_S: Final = 0.02
 
 
@@ -265,6 +269,22 @@ def ensure_port_free(port: int, host: str = "127.0.0.1") -> None:
             probe.bind((host, port))
         except OSError as error:
             raise PortTaken(f"port {port} on {host} is taken{_by_whom(port)}: {error.strerror}") from None
+
+
+def free_ports(count: int) -> list[int]:
+    """Different ports that nobody listens on now; for clouds that run beside the user's own.
+
+    None of them is one that the kernel gives to clients: while a region is down, those who try to reach it again and
+    again would sooner or later be given its port themselves, and even connect to themselves (RFC 9293, 3.5).
+    """
+    found: list[int] = []
+    for port in random.sample(_OWN_PORTS, len(_OWN_PORTS)):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise OSError(f"fewer than {count} free ports in {_OWN_PORTS}")
 
 
 def _by_whom(port: int) -> str:

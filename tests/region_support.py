@@ -18,7 +18,7 @@ from awscrt import mqtt5
 from awsiot import mqtt5_client_builder
 from botocore.config import Config
 
-from localcloud.processes import ProcessTable, wait_until
+from localcloud.processes import ProcessTable, free_ports, wait_until
 from localcloud.region import HOST, Region, emulator_spec, endpoint_url, fetch_ca, wait_ready
 
 TENANT: Final = "acme"
@@ -230,15 +230,3 @@ def happens(condition: Callable[[], bool], within_s: float) -> bool:
     except TimeoutError:
         return False
     return True
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind((HOST, 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()

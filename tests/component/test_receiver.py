@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from localcloud.processes import ProcessSpec, ProcessTable, wait_until
+from localcloud.processes import ProcessSpec, ProcessTable, free_ports, wait_until
 from localcloud.receiver import Inbox, Receiver
 from localcloud.region import HOST, REPOSITORY
-from tests.region_support import RunningRegion, free_ports
+from tests.region_support import RunningRegion
 from tests.threads_support import serving
 
 pytestmark = pytest.mark.component

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from localcloud.processes import ProcessDied, ProcessTable
+from localcloud.processes import ProcessDied, ProcessTable, free_ports
 from localcloud.region import Region, emulator_spec, fetch_ca, is_ready, wait_ready
 from plantwatch.record import RULE_SQL, decode_record
-from tests.region_support import Device, MqttSession, RunningRegion, free_ports, happens, provision, session
+from tests.region_support import Device, MqttSession, RunningRegion, happens, provision, session
 
 pytestmark = pytest.mark.component
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from localcloud.cloud import Layout, LocalCloud, free_port
+from localcloud.cloud import Layout, LocalCloud
+from localcloud.processes import free_ports
 from localcloud.region import Region
 
 
@@ -22,10 +23,5 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
 
 
 def _layout(root: Path) -> Layout:
-    ports = {free_port() for _ in range(5)}
-    while len(ports) < 5:  # the kernel may give one twice
-        ports.add(free_port())
-    first, second, third, fourth, receiver = ports
-    return Layout(
-        root, Region("primary", "us-east-1", first, second), Region("dr", "us-west-2", third, fourth), receiver
-    )
+    ports = free_ports(5)
+    return Layout(root, Region("primary", "us-east-1", *ports[:2]), Region("dr", "us-west-2", *ports[2:4]), ports[4])

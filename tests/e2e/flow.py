@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -65,10 +65,11 @@ def while_readings_flow(
         ]
         begin = threading.Timer(_learning_s(cloud) + FAULT_AFTER_S, lambda: _guarded(happens, failures))
         begin.start()
-        sent = {device: marks for future in work for device, marks in future.result().items()}
+        wait(work)
         begin.join()
-    if failures:
+    if failures:  # first: whatever else went wrong may follow from it
         raise failures[0]
+    sent = {device: marks for future in work for device, marks in future.result().items()}
     return collect(cloud, sent)
 
 
