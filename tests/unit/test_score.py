@@ -72,8 +72,11 @@ def test_one_signal_needs_no_option(tmp_path: Path, out: Path) -> None:
     assert header == ["timestamp", "score", "anomaly"]
     assert [row[0] for row in verdicts] == [row.split(",")[0] for row in rows]
     assert all(0.0 <= float(row[1]) <= 1.0 for row in verdicts)
-    assert {row[2] for row in verdicts[:2400]} == {"0"}
-    assert "1" in {row[2] for row in verdicts[2400:2460]}
+    anomalies = [int(row[2]) for row in verdicts]
+    assert set(anomalies) == {0, 1}
+    # Young, a detector of novelty takes many a reading for new; grown up it should not.
+    assert sum(anomalies[1500:2400]) <= 2
+    assert any(anomalies[2400:2410])
 
 
 def test_several_signals_need_no_option(tmp_path: Path, out: Path) -> None:
