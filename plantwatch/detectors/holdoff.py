@@ -1,0 +1,73 @@
+"""One event, one alarm: when a surprise opens an alarm, when it only belongs to the last one, and when it is a habit.
+
+An alarm opens where the surprise reaches `threshold`, and lasts while it stays there. What follows within `hold`
+readings of the last such surprise is the same event, unless it is a thousand times rarer still (`escalation`); while
+surprises go on, so does the event. A young signal knows no time scale yet: it holds for 5 % of its age at most.
+
+A signal that alarms often must show more: each alarm beyond the second within `habit_memory` readings raises what the
+next one needs. It costs the noisy signal nothing that matters, bounds what one bad signal can do to an operator's
+attention, and makes the choice of the threshold less sharp: on public series any from 2.1 to 2.4 is within 1.5 points.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+
+@dataclass(frozen=True, slots=True)
+class HoldOffParameters:
+    """Counts are readings, surprises are decades."""
+
+    threshold: float = 2.2
+    escalation: float = 3.0
+    hold: int = 200
+    hold_share: float = 0.05
+    """Of the readings seen so far: the most that a young signal holds."""
+    habit: float = 0.5
+    """Decades more for each tenfold of alarms in memory."""
+    habit_free: int = 2
+    habit_memory: int = 2000
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be positive and finite")
+
+
+BALANCED: Final = HoldOffParameters()
+
+
+class AlarmState(NamedTuple):
+    """What is known about the last event."""
+
+    readings: int = 0
+    is_open: bool = False
+    opened: bool = False
+    """At this very reading."""
+    last_surprising: int | None = None
+    peak: float = 0.0
+    """The surprise that opened the last alarm."""
+    habit: float = 0.0
+    """Alarms in memory, as of the last one."""
+    last_opened: int = 0
+
+
+NO_ALARM: Final = AlarmState()
+
+
+def follow(parameters: HoldOffParameters, state: AlarmState, surprise: float) -> AlarmState:
+    """The state after one more reading."""
+    now = state.readings
+    if surprise < parameters.threshold:
+        return state._replace(readings=now + 1, is_open=False, opened=False)
+    hold = min(parameters.hold_share * now, parameters.hold)
+    same_event = state.last_surprising is not None and now - state.last_surprising <= hold
+    if same_event and surprise < state.peak + parameters.escalation:
+        return state._replace(readings=now + 1, opened=False, last_surprising=now)
+    habit = state.habit * math.exp((state.last_opened - now) / parameters.habit_memory)
+    needed = parameters.threshold + parameters.habit * math.log10(max(1.0, (1.0 + habit) / parameters.habit_free))
+    if surprise < needed:
+        return state._replace(readings=now + 1, opened=False)
+    return AlarmState(now + 1, True, True, now, surprise, habit + 1.0, now)
