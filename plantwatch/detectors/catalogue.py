@@ -12,6 +12,7 @@ from typing import Final
 from plantwatch.detectors.series import SeriesDetector
 
 AUTO: Final = "auto"
+_ONE_SIGNAL: Final = "this detector watches one signal, not {signals}"
 
 Factory = Callable[[int, int | None], SeriesDetector]
 """(signals, train_rows): `train_rows` first rows are known to be normal; None, nothing is known. ValueError, with the
@@ -19,7 +20,7 @@ reason, where there is no such detector for so many signals or so few training r
 
 
 def _auto(signals: int, train_rows: int | None) -> SeriesDetector:
-    return (_patient if signals == 1 else _joint)(signals, train_rows)
+    return (_twofold if signals == 1 else _joint)(signals, train_rows)
 
 
 def _joint(signals: int, train_rows: int | None) -> SeriesDetector:
@@ -28,10 +29,17 @@ def _joint(signals: int, train_rows: int | None) -> SeriesDetector:
     return Joint(signals, train_rows)
 
 
+def _twofold(signals: int, train_rows: int | None) -> SeriesDetector:
+    from plantwatch.detectors.twofold_series import TwofoldSeries
+
+    _need(signals == 1, _ONE_SIGNAL.format(signals=signals))
+    return TwofoldSeries(train_rows)
+
+
 def _patient(signals: int, _train_rows: int | None) -> SeriesDetector:
     from plantwatch.detectors.patient import PatientNovelty
 
-    _need(signals == 1, f"this detector watches one signal, not {signals}")
+    _need(signals == 1, _ONE_SIGNAL.format(signals=signals))
     return PatientNovelty()
 
 
@@ -40,4 +48,6 @@ def _need(condition: bool, problem: str) -> None:
         raise ValueError(problem)
 
 
-CATALOGUE: Final[Mapping[str, Factory]] = MappingProxyType({AUTO: _auto, "joint": _joint, "patient-novelty": _patient})
+CATALOGUE: Final[Mapping[str, Factory]] = MappingProxyType(
+    {AUTO: _auto, "twofold": _twofold, "joint": _joint, "patient-novelty": _patient}
+)

@@ -16,7 +16,7 @@ Cost. About 25 numpy calls a row, 15 to 25 us; memory of about 20 rows and two s
 
 When it misleads. It never learns another normal: a machine that settles in a new, healthy state stays in alarm, unless
 that state is close by comparison with the fault. Five folds tell poorly how stationary a start-up is, and a start-up of
-fewer than about five rows for each signal is mostly noise.
+fewer than about five rows for each signal is mostly noise (docs/several-signals.md).
 
 Sources. Hotelling's T2 and principal axes in process monitoring: Jackson, A User's Guide to Principal Components, 1991.
 Innovations of autoregressive series: Alwan and Roberts, Journal of Business and Economic Statistics 1988. Limits from

@@ -10,6 +10,11 @@ import pytest
 from plantwatch.detectors import patient
 from plantwatch.detectors.catalogue import AUTO, CATALOGUE
 from plantwatch.detectors.joint import Joint
+from plantwatch.detectors.twofold_series import TwofoldSeries
+
+
+def test_auto_takes_twofold_novelty_for_one_signal() -> None:
+    assert isinstance(CATALOGUE[AUTO](1, None), TwofoldSeries)
 
 
 @pytest.mark.parametrize("signals", [2, 8, 52])
@@ -26,9 +31,10 @@ def test_every_detector_scores_a_signal_within_range(name: str) -> None:
     assert any(verdict.alarm for verdict in heard[600:])
 
 
-def test_a_detector_of_one_signal_refuses_two() -> None:
+@pytest.mark.parametrize("name", ["twofold", "patient-novelty"])
+def test_a_detector_of_one_signal_refuses_two(name: str) -> None:
     with pytest.raises(ValueError, match="one signal, not 2"):
-        CATALOGUE["patient-novelty"](2, None)
+        CATALOGUE[name](2, None)
 
 
 def test_one_signal_is_scored_without_numpy() -> None:
