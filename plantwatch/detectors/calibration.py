@@ -51,7 +51,7 @@ class Calibration:
         place = _bin(surprise, unrest)
         # The mid-p value: half of those in the same bin, so that neither few bins nor equal readings bias it.
         as_rare = sum(self._counts[place:]) - 0.5 * self._counts[place]
-        believed = min(1.0, _PRIOR_FREQUENCY * math.pow(10.0, -surprise))
+        believed = min(1.0, _PRIOR_FREQUENCY * math.pow(10.0, -surprise)) if surprise > 0.0 else 1.0
         share = (as_rare + self._prior * believed) / (self._total + self._prior)
         self._count(place)
         # Nothing can be less remarkable than a reading on its short mean.

@@ -42,7 +42,6 @@ BALANCED: Final = HoldOffParameters()
 class AlarmState(NamedTuple):
     """What is known about the last event."""
 
-    readings: int = 0
     is_open: bool = False
     opened: bool = False
     """At this very reading."""
@@ -57,17 +56,16 @@ class AlarmState(NamedTuple):
 NO_ALARM: Final = AlarmState()
 
 
-def follow(parameters: HoldOffParameters, state: AlarmState, surprise: float) -> AlarmState:
-    """The state after one more reading."""
-    now = state.readings
+def follow(parameters: HoldOffParameters, state: AlarmState, surprise: float, now: int) -> AlarmState:
+    """The state at this reading, which is number `now` of its signal."""
     if surprise < parameters.threshold:
-        return state._replace(readings=now + 1, is_open=False, opened=False)
+        return state._replace(is_open=False, opened=False) if state.is_open else state
     hold = min(parameters.hold_share * now, parameters.hold)
     same_event = state.last_surprising is not None and now - state.last_surprising <= hold
     if same_event and surprise < state.peak + parameters.escalation:
-        return state._replace(readings=now + 1, opened=False, last_surprising=now)
+        return state._replace(opened=False, last_surprising=now)
     habit = state.habit * math.exp((state.last_opened - now) / parameters.habit_memory)
     needed = parameters.threshold + parameters.habit * math.log10(max(1.0, (1.0 + habit) / parameters.habit_free))
     if surprise < needed:
-        return state._replace(readings=now + 1, opened=False)
-    return AlarmState(now + 1, True, True, now, surprise, habit + 1.0, now)
+        return state._replace(opened=False)
+    return AlarmState(True, True, now, surprise, habit + 1.0, now)

@@ -21,6 +21,7 @@ UNDO_READINGS: Final = 64
 # An excursion may widen the spread by what this many standard deviations do, however absurd it is: nothing real that
 # was seen comes near it, and one broken value must not hide the next fault.
 WINSOR_DEVIATIONS: Final = 30.0
+WINSOR_VARIANCES: Final = WINSOR_DEVIATIONS**2
 # Readings before the spread is known well enough to call a value absurd.
 _WINSOR_AFTER: Final = 32
 # The share of the gaps between neighbours that a thinning closes.
@@ -49,7 +50,10 @@ class Memory:
         """Standard deviations to the nearest remembered value, the spread including `value`: 0 where there is none.
 
         `learn` moves mean and variance, `remember` keeps the value."""
-        deviation = self.winsorised(value, reading) - self.mean
+        deviation = value - self.mean
+        # Cheaper than always asking: only what lies that far out can be winsorised.
+        if deviation * deviation > WINSOR_VARIANCES * self.variance:
+            deviation = self.winsorised(value, reading) - self.mean
         moved = weight * deviation
         variance = (1.0 - weight) * (self.variance + moved * deviation)
         gap, place = self._gap(value)
@@ -80,9 +84,11 @@ class Memory:
     def _gap(self, value: float) -> tuple[float, int]:
         values = self.values
         place = bisect_left(values, value)
-        above = values[place] - value if place < len(values) else math.inf
-        below = value - values[place - 1] if place else math.inf
-        return min(below, above), place
+        gap = values[place] - value if place < len(values) else math.inf
+        # Without `min`: this is the hottest line of all.
+        if place and value - values[place - 1] < gap:
+            gap = value - values[place - 1]
+        return gap, place
 
     def _insert(self, place: int, value: float, reading: int) -> None:
         self.values.insert(place, value)

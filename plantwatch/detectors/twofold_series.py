@@ -46,6 +46,7 @@ class TwofoldSeries:
         self._novelty, self._calibration = TwofoldNovelty(), Calibration()
         self._alarm: AlarmState = NO_ALARM
         self._hold_off = hold_off
+        self._readings = 0
         # Rows known to be normal: they are learnt and never an alarm.
         self._train_rows_left = train_rows or 0
 
@@ -59,7 +60,8 @@ class TwofoldSeries:
         young = self._novelty.warming_up
         surprise = self._novelty.step(value)
         calibrated = 0.0 if young else self._calibration.step(surprise, unrest)
-        self._alarm = follow(self._hold_off, self._alarm, 0.0 if training else surprise)
+        self._alarm = follow(self._hold_off, self._alarm, 0.0 if training else surprise, self._readings)
+        self._readings += 1
         if self._alarm.opened:
             published = _of_opening(surprise - self._hold_off.threshold)
         else:
@@ -72,6 +74,7 @@ class TwofoldSeries:
             "novelty": self._novelty.state(),
             "calibration": self._calibration.state(),
             "alarm": list(self._alarm),
+            "readings": self._readings,
             "train_rows_left": self._train_rows_left,
         }
 
@@ -82,6 +85,7 @@ class TwofoldSeries:
             self._novelty.restore(state["novelty"])
             self._calibration.restore(state["calibration"])
             self._alarm = AlarmState(*state["alarm"])
+            self._readings = int(state["readings"])
             self._train_rows_left = int(state["train_rows_left"])
         except (KeyError, TypeError) as error:
             raise ValueError(f"a {self.KIND} state is incomplete: {error!r}") from None

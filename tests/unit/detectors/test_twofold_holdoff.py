@@ -12,7 +12,7 @@ from plantwatch.detectors.holdoff import BALANCED, NO_ALARM, HoldOffParameters, 
 def openings(surprises: Sequence[float], parameters: HoldOffParameters = BALANCED) -> list[int]:
     state, found = NO_ALARM, []
     for reading, surprise in enumerate(surprises):
-        state = follow(parameters, state, surprise)
+        state = follow(parameters, state, surprise, reading)
         assert not state.opened or state.is_open
         if state.opened:
             found.append(reading)
@@ -54,8 +54,8 @@ def test_a_signal_that_alarms_often_must_show_more() -> None:
 def test_an_alarm_lasts_while_the_surprise_does() -> None:
     state = NO_ALARM
     lasting = []
-    for surprise in [*quiet(300), 3.0, 2.5, 2.2, 2.1, 2.5]:
-        state = follow(BALANCED, state, surprise)
+    for reading, surprise in enumerate([*quiet(300), 3.0, 2.5, 2.2, 2.1, 2.5]):
+        state = follow(BALANCED, state, surprise, reading)
         lasting.append(state.is_open)
     assert lasting[300:] == [True, True, True, False, False]
 
