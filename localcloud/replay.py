@@ -17,19 +17,21 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge_component.nucleus import NucleusAddress
+from edge_component.sources.local_topics import SEQUENCE_KEY, SOURCE_KEY
 from localcloud.cloud import TENANT, LocalCloud
 from localcloud.evidence import MARK, LakeView, Stored, read_region
 from localcloud.report import ReceivedAlert, alert_fields
 from localcloud.simulator.local_source import LocalSource
 from localcloud.simulator.thing_publisher import ThingPublisher
-from plantwatch.csvfile import BadRow, Row, read_rows
-from plantwatch.telemetry import TIMESTAMP_KEY
+from plantwatch.csvfile import BadRow, InvalidFile, Row, columns_of, read_rows, signals_of
+from plantwatch.telemetry import ATTRIBUTES_MAX, TIMESTAMP_KEY
 
 # Nothing new stored anywhere for so long: what is still missing will not come. A consumer that starts needs 15 s, one
 # whose daemon was killed a minute.
 QUIET_S_MAX: Final = 120.0
 _POLL_S: Final = 0.5
 _SETTLE_S: Final = 1.0
+_RESERVED: Final = frozenset({TIMESTAMP_KEY, SOURCE_KEY, SEQUENCE_KEY, MARK})
 
 Progress = Callable[[str], None]
 Send = Callable[[str, Mapping[str, Any]], None]
@@ -67,6 +69,7 @@ def replay(
     cloud: LocalCloud, file: Path, *, device: str, via: Via, rate: float | None = None, say: Progress = print
 ) -> Replay:
     """Send every good row, in the file's order, at `rate` rows/s (None: as fast as they are taken)."""
+    expect_sendable(file)
     run = Replay(secrets.token_hex(4), file, device, via)
     rows = read_rows(file, received_at=round(time.time() * 1000))
     with sender(cloud, [device], via) as send:
@@ -82,6 +85,16 @@ def replay(
                 say(f"{len(run.sent)} rows sent")
     say(f"{len(run.sent)} rows sent, {len(run.bad_rows)} refused")
     return run
+
+
+def expect_sendable(file: Path) -> None:
+    """InvalidFile where a column's name means something else in a message, or where there are too many of words."""
+    columns, signals = columns_of(file), signals_of(file)
+    for name in columns:
+        if name in _RESERVED:
+            raise InvalidFile(f"{file}: a column is named {name!r}, which a message keeps for itself; rename it")
+    if (words := len(columns) - len(signals)) >= ATTRIBUTES_MAX:
+        raise InvalidFile(f"{file}: {words} columns hold words, at most {ATTRIBUTES_MAX - 1} are allowed")
 
 
 class ThingsSender:

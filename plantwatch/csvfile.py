@@ -17,6 +17,7 @@ from plantwatch.telemetry import (
     EpochMs,
     InvalidReading,
     RejectionReason,
+    attribute_text,
     finite,
     parse_timestamp,
     signal_name,
@@ -77,6 +78,12 @@ def read_rows(path: Path, *, received_at: EpochMs) -> Iterator[Row | BadRow]:
                 yield BadRow(lines.line_num, error.reason, error.detail)
             except csv.Error as error:
                 yield BadRow(lines.line_num, RejectionReason.MALFORMED_ROW, str(error))
+
+
+def columns_of(path: Path) -> tuple[str, ...]:
+    """The names of all columns that become part of a reading, in the file's order, without the time's."""
+    _, header, _ = layout_of(path)
+    return tuple(name for name in header[1:] if name.lower() not in LABELS)
 
 
 def signals_of(path: Path) -> tuple[str, ...]:
@@ -150,7 +157,7 @@ def _row(
         elif is_signal:
             missing.append(name)
         elif cell and name.lower() not in LABELS:
-            row.attributes[name] = cell
+            row.attributes[name] = attribute_text(cell)
     return row._replace(missing=tuple(missing))
 
 

@@ -73,6 +73,13 @@ def test_what_is_no_series_is_refused_before_the_first_row(tmp_path: Path, text:
         rows_of(tmp_path, text)
 
 
+def test_an_attribute_that_no_region_would_take_is_a_bad_row(tmp_path: Path) -> None:
+    rows = rows_of(tmp_path, f"t,v,note\n1600000000,1,{'x' * 2000}\n1600000001,2,short\n")
+    assert isinstance(rows[0], BadRow)
+    assert rows[0].reason is RejectionReason.TOO_LARGE
+    assert isinstance(rows[1], Row)
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidFile, match=r"absent\.csv: No such file"):
         list(read_rows(tmp_path / "absent.csv", received_at=NOW))
