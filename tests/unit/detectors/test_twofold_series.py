@@ -122,7 +122,7 @@ def test_goes_on_after_a_restore_to_the_last_bit() -> None:
 def test_its_state_is_bounded() -> None:
     detector = TwofoldSeries()
     verdicts(checks.signal(9, 20_000), detector)
-    assert len(json.dumps(detector.state())) <= 20_000, "as text; 16 KB with its numbers in 8 bytes each"
+    assert len(json.dumps(detector.state())) <= 16_384
 
 
 @pytest.mark.parametrize("broken", [{}, {"kind": "unknown/9"}, {"kind": TwofoldSeries.KIND}])
