@@ -45,6 +45,7 @@ SIMULATOR: Final = "com.plantwatch.Simulator"
 RECEIVER_PORT: Final = 14580
 # Made by the process table, which may be in use.
 _KEPT: Final = frozenset({"run", "logs"})
+_CLOUD_FILE: Final = "cloud.json"
 
 Say = Callable[[str], None]
 """Told what happens now, one line at a time."""
@@ -52,6 +53,10 @@ Say = Callable[[str], None]
 
 class NotRunning(Exception):
     """The command needs a running local cloud."""
+
+
+class NotACloud(Exception):
+    """The folder is somebody's, and no local cloud's."""
 
 
 class NotSetUp(Exception):
@@ -128,7 +133,7 @@ class LocalCloud:
     @classmethod
     def running(cls, root: Path) -> LocalCloud:
         """The cloud that an earlier command started in `root`; NotRunning where there is none."""
-        file = root / "cloud.json"
+        file = root / _CLOUD_FILE
         if not file.exists():
             raise NotRunning("the local cloud is not running: start it with `plantwatch up`")
         cloud = cls(_layout_from(json.loads(file.read_text()), root))
@@ -140,7 +145,8 @@ class LocalCloud:
         """Start everything that is not running; provision. Raises what tells the user which part failed and why."""
         _expect_set_up()
         self.layout.root.mkdir(parents=True, exist_ok=True)
-        (self.layout.root / "cloud.json").write_text(json.dumps(_layout_fields(self.layout), indent=1))
+        self.layout.root.chmod(0o700)  # the regions keep their CA's and servers' private keys below
+        (self.layout.root / _CLOUD_FILE).write_text(json.dumps(_layout_fields(self.layout), indent=1))
         say("starting two regions")
         self.start_regions()
         say(f"provisioning tenant {TENANT} in {self.layout.primary.name} and {self.layout.dr.name}")
@@ -199,10 +205,14 @@ class LocalCloud:
         self.forget()
 
     def forget(self) -> None:
-        """Remove what a stopped cloud has stored. The running processes' own folders stay where any still run."""
+        """Remove what a stopped cloud has stored. NotACloud for a folder with files that no local cloud made."""
         if any(self.processes.status().values()):
             raise AlreadyRunning(f"a local cloud is running in {self.layout.root}")
-        for entry in self.layout.root.iterdir():
+        entries = list(self.layout.root.iterdir())
+        if not (self.layout.root / _CLOUD_FILE).exists() and {entry.name for entry in entries} - _KEPT:
+            raise NotACloud(f"{self.layout.root} holds files, and no local cloud: nothing was removed")
+        # What says that the folder is ours goes last, or an interrupted removal could not be repeated.
+        for entry in sorted(entries, key=lambda entry: entry.name == _CLOUD_FILE):
             if entry.is_dir() and entry.name not in _KEPT:
                 shutil.rmtree(entry)
             elif not entry.is_dir():

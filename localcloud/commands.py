@@ -14,8 +14,10 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.ensure.core import EnsureFailed
+from deploy.ensure.credentials import MissingPrivateKey
+from deploy.topology import InvalidTopology
 from localcloud import show
-from localcloud.cloud import TENANT, Layout, LocalCloud, NotRunning, NotSetUp
+from localcloud.cloud import TENANT, Layout, LocalCloud, NotACloud, NotRunning, NotSetUp
 from localcloud.processes import AlreadyRunning, PortTaken, ProcessDied
 from localcloud.region import REPOSITORY
 from localcloud.replay import Incomplete, Via, replay, summarize
@@ -83,7 +85,8 @@ def down(root: Root = DEFAULT_ROOT) -> None:
 
 def reset(root: Root = DEFAULT_ROOT) -> None:
     """Stop the local cloud and forget everything that it stored, certificates included."""
-    LocalCloud(Layout(root)).reset()
+    with explained():
+        LocalCloud(Layout(root)).reset()
     say("stopped, and everything forgotten")
 
 
@@ -105,10 +108,14 @@ def replay_file(
             raise InvalidFile(f"the local cloud has one tenant, {TENANT}, not {tenant}")
         checked_name(device)
         cloud = LocalCloud.running(root)
+        if via is Via.THING and device in cloud.layout.gateways:
+            raise InvalidFile(f"{device} is a gateway: a thing of that name would take its sessions over")
+        if report is not None:
+            report.parent.mkdir(parents=True, exist_ok=True)
+            report.touch()
         run = replay(cloud, file, device=device, via=via, rate=rate, say=say)
         result = summarize(cloud, run, say=say)
     if report is not None:
-        report.parent.mkdir(parents=True, exist_ok=True)
         report.write_text(json.dumps(result, indent=1))
     show.replay_report(Console(highlight=False), result)
     if not result["ok"]:
@@ -135,11 +142,14 @@ _EXPLAINED = (
     Incomplete,
     InvalidFile,
     InvalidReading,
+    InvalidTopology,
+    MissingPrivateKey,
+    NotACloud,
     NotRunning,
     NotSetUp,
     PortTaken,
     ProcessDied,
-    TimeoutError,
+    OSError,
 )
 
 

@@ -123,7 +123,7 @@ def run_plant(cloud: LocalCloud, plant: Plant, stopwatch: Stopwatch) -> tuple[Ma
 
 def announce_live(plant: Plant, ended: threading.Event, stopwatch: Stopwatch) -> None:
     if not ended.wait(plant.live_at / 1000 - time.time()):
-        stopwatch.say("live: one second is a second now; faults begin")
+        stopwatch.say("live: one second is a second now; the faults begin soon")
 
 
 def watch_over(cloud: LocalCloud, work: Sequence[Future[Any]]) -> None:
@@ -186,6 +186,7 @@ def judge(
             expected=expected,
             store_delays_ms=store_delays(views["primary"], plant),
             live_devices=frozenset((*plants.GATEWAY_MACHINES, *plants.THINGS)),
+            live_at=plant.live_at,
             rss_mb={
                 f"{name}: {what}": size
                 for name in cloud.processes.names()

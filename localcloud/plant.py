@@ -1,7 +1,8 @@
 """The demo's plant: six machines behind a gateway, four plain things, three faults, and when it all happens.
 
 Simulated time runs `SPEED` times faster than the clock on the wall while the detectors learn, and meets it exactly when
-the live part begins; from then on a reading is sent at its observed time. Nothing here knows how readings travel.
+the live part begins; from then on a reading is sent at its observed time. What the sensors say depends on the time
+since the start only, so every run tells the same story. Nothing here knows how readings travel.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from plantwatch.incident import Kind
 from plantwatch.telemetry import EpochMs
 
 SEED: Final = 20261123
+# Where the simulated machines' own time begins, whenever the demo is run.
+ORIGIN: Final[EpochMs] = 1_700_000_000_000
 LEARN_S: Final = 30
 SPEED: Final = 20
 LIVE_S: Final = 70
@@ -87,12 +90,14 @@ class Plant:
 
     def ticks(self, machines: Sequence[str], period_ms: int) -> Iterator[Tick]:
         """Everything that these machines will say, in the order of time; each one a little after the one before."""
-        faults = self.faults()
+        told = Plant(ORIGIN, self.live_s)  # the same story, told at its own time
+        faults = told.faults()
         models = [Machine(name, SEED, [faults[name]] if name in faults else []) for name in machines]
-        for at in range(self.first_observed_at, self.ends_at, period_ms):
+        for at in range(told.first_observed_at, told.ends_at, period_ms):
             for index, model in enumerate(models):
-                observed_at = at + index * period_ms // len(models)
-                yield Tick(self._send_at(observed_at), model.name, observed_at, model.reading(observed_at))
+                own_time = at + index * period_ms // len(models)
+                observed_at = own_time - ORIGIN + self.started_at
+                yield Tick(self._send_at(observed_at), model.name, observed_at, model.reading(own_time))
 
     def _send_at(self, observed_at: EpochMs) -> float:
         if observed_at >= self.live_at:

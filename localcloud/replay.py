@@ -191,7 +191,7 @@ def summarize(cloud: LocalCloud, run: Replay, *, say: Progress = print) -> dict[
     ]
     regions = {role: _region(found, run) for role, found in stored.items()}
     return {
-        "ok": all(not region["missing"] and not region["duplicate"] for region in regions.values()),
+        "ok": bool(run.sent) and all(not region["missing"] and not region["duplicate"] for region in regions.values()),
         "file": str(run.file),
         "tenant": TENANT,
         "device": run.device,

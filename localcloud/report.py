@@ -53,6 +53,7 @@ class Facts:
     expected: Sequence[Expected]
     store_delays_ms: Sequence[float]
     live_devices: frozenset[str]
+    live_at: EpochMs = 0
     rss_mb: Mapping[str, float] = field(default_factory=dict)
     duration_s: float = 0.0
     refused: int = 0

@@ -6,6 +6,9 @@ from itertools import pairwise
 
 from localcloud import plant as plants
 from localcloud.plant import Plant
+from plantwatch.incident import Phase
+from plantwatch.machine import Machines
+from plantwatch.telemetry import Reading
 
 STARTED = 1_795_413_600_000
 
@@ -33,3 +36,22 @@ def test_each_fault_lies_on_a_machine_of_the_plant_and_is_expected() -> None:
     assert set(plant.faults()) <= {*plants.GATEWAY_MACHINES, *plants.THINGS}
     assert [expected.device for expected in plant.expected()] == list(plant.faults())
     assert all(plant.live_at < start < end for expected in plant.expected() for start, end in expected.windows)
+
+
+def test_every_run_tells_the_same_story_whenever_it_is_started() -> None:
+    first, second = Plant(STARTED, live_s=3), Plant(STARTED + 123_457, live_s=3)
+    stories = [[tick.values for tick in plant.ticks(["pump-3"], 1000)] for plant in (first, second)]
+    assert stories[0] == stories[1]
+
+
+def test_the_detectors_find_each_fault_of_the_demo_and_nothing_else() -> None:
+    plant, machines, opened = Plant(STARTED), Machines(), []
+    for names, period_ms in (
+        (plants.GATEWAY_MACHINES, plants.GATEWAY_PERIOD_MS),
+        (plants.THINGS, plants.THING_PERIOD_MS),
+    ):
+        for tick in plant.ticks(names, period_ms):
+            reading = Reading("acme", tick.machine, tick.observed_at, tick.observed_at, tick.values)
+            transitions = machines.watch(reading).transitions
+            opened += [(tick.machine, change.kind) for change in transitions if change.phase is Phase.OPENED]
+    assert sorted(opened) == sorted((expected.device, expected.kind) for expected in plant.expected())
