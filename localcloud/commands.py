@@ -95,7 +95,9 @@ def replay_file(
     tenant: Annotated[str, typer.Option(help="Whose machine it is.")],
     device: Annotated[str, typer.Option(help="The machine's name.")],
     via: Annotated[Via, typer.Option(help="Through the gateway, or from a thing of its own.")] = Via.EDGE,
-    rate: Annotated[float | None, typer.Option(help="Rows per second; as fast as possible if not given.")] = None,
+    rate: Annotated[
+        float | None, typer.Option(min=0.001, help="Rows per second; as fast as possible if not given.")
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="Write the report as JSON here.")] = None,
     root: Root = DEFAULT_ROOT,
 ) -> None:

@@ -3,7 +3,7 @@
 Confirms the subscription, as SNS asks, and appends every notification as one JSON line: the message (parsed where it
 is JSON), SNS' headers and when it came. `GET /alerts` returns them all.
 
-    python -m localcloud.receiver --port 14600 --out alerts.jsonl
+    python -m localcloud.receiver --port 14580 --out alerts.jsonl
 """
 
 from __future__ import annotations
