@@ -83,10 +83,11 @@ bench-%: setup-test
 UV_COMPILE = $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url --no-emit-find-links \
   --universal --python-version 3.11 --upgrade
 lock: setup-test
-	@$(PIP) install uv
+	@$(PIP) install --require-hashes -r locks/lock.lock
+	@$(UV_COMPILE) locks/lock.in -o locks/lock.lock
 	@$(UV_COMPILE) locks/build.in -o locks/build.lock
 	@$(UV_COMPILE) locks/emulator.in -o locks/emulator.lock
-	@for extra in edge consumer deploy score demo; do $(UV_COMPILE) pyproject.toml --extra $$extra -o locks/$$extra.lock; done
+	@for extra in cli edge consumer deploy score demo; do $(UV_COMPILE) pyproject.toml --extra $$extra -o locks/$$extra.lock; done
 	@$(UV_COMPILE) pyproject.toml --extra demo --extra test -c locks/demo.lock -o locks/test.lock
 
 clean:
