@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import uuid
@@ -126,6 +127,11 @@ def _through_sql(running: RunningRegion, expression: str) -> Any:
     return json.loads(running.client("sqs").receive_message(QueueUrl=url)["Messages"][0]["Body"])
 
 
+# What makes a JSON parser give up on well-formed JSON.
+UNREADABLE = {
+    "an integer of 5,000 digits": b'{"ts": 1732341600, "t": ' + b"7" * 5_000 + b"}",
+    "60,000 lists inside each other": b'{"t": ' + b"[" * 60_000 + b"]" * 60_000 + b"}",
+}
 PAYLOADS = {
     "json": b'{"ts": 1732341600, "temperature": 83.2}',
     "malformed json": b'{"ts": 1732341600, "temperature": ',
@@ -134,7 +140,25 @@ PAYLOADS = {
     "utf-16": '{"unit": "°C"}'.encode("utf-16"),
     "empty": b"",
     "the largest": os.urandom(128 * 1024 - 200),
+    **UNREADABLE,
 }
+
+
+@pytest.mark.parametrize("what", UNREADABLE)
+def test_a_payload_that_no_parser_takes_is_passed_on_and_its_connection_lives(
+    emulator: RunningRegion, what: str
+) -> None:
+    device, name = provision(emulator, unique("press")), unique("out")
+    url = emulator.client("sqs").create_queue(QueueName=name)["QueueUrl"]
+    action = {"sqs": {"roleArn": emulator.role(), "queueUrl": url, "useBase64": False}}
+    emulator.rule(f"poison_{uuid.uuid4().hex}", f"SELECT encode(*, 'base64') AS p FROM '{device.topic}'", action)
+    with session(emulator, device) as opened:
+        sent = opened.send(device.topic, UNREADABLE[what])
+
+        assert happens(sent.done, 5.0), "no PUBACK"
+        assert not opened.dropped.is_set()
+    (message,) = emulator.client("sqs").receive_message(QueueUrl=url)["Messages"]
+    assert base64.b64decode(json.loads(message["Body"])["p"]) == UNREADABLE[what]
 
 
 def test_the_products_rule_passes_any_payload(patched: RunningRegion) -> None:
