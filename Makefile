@@ -5,7 +5,7 @@ VENV := .venv
 EMULATOR := .venv-emulator
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-PACKAGES := plantwatch edge_component kcl_consumer deploy localcloud benchmarks tests
+PACKAGES := plantwatch edge_component kcl_consumer deploy models localcloud benchmarks tests
 
 .PHONY: help setup setup-test demo test faults check format up down status reset bench lock clean prerequisites
 .DELETE_ON_ERROR:
