@@ -101,13 +101,17 @@ def _registry(here: Names, marks: Mapping[str, str]) -> tuple[Resource, ...]:
 
 
 def _telemetry_rule(here: Names, marks: Mapping[str, str]) -> TopicRule:
-    """Partitioned by device (topic level 4): a tenant's id as key would be one hot shard."""
+    """Partitioned by device (topic level 4): a tenant's id as key would be one hot shard.
+
+    It takes everything that the device policy lets a device publish (docs/decisions/0011): what is no telemetry is
+    refused behind the stream, with a reason, and not forgotten in front of it.
+    """
     to_stream = {"roleArn": here.rule_role_arn, "streamName": here.stream, "partitionKey": "${topic(4)}"}
     return TopicRule(
         name=here.telemetry_rule,
         arn=here.telemetry_rule_arn,
         description=f"Telemetry of tenant {here.tenant} into its stream, partitioned by device",
-        sql=f"{RULE_SQL} FROM '{here.telemetry_filter}'",
+        sql=f"{RULE_SQL} FROM '{here.uplink_filter}'",
         actions=({"kinesis": to_stream},),
         error_queue=here.rule_errors_queue,
         error_role_arn=here.rule_role_arn,

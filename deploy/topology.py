@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from plantwatch.telemetry import telemetry_topic
+from plantwatch.telemetry import uplink_filter
 
 # A tenant id becomes part of a topic rule's name, where AWS allows only letters, digits and underscores.
 _TENANT = re.compile(r"[a-z][a-z0-9_]{1,30}")
@@ -113,7 +113,7 @@ class Names:
     rule_errors_queue_arn: str
     telemetry_rule: str
     telemetry_rule_arn: str
-    telemetry_filter: str
+    uplink_filter: str
     rule_role: str
     rule_role_arn: str
     consumer_role: str
@@ -158,7 +158,7 @@ def names(tenant: Tenant, region: str) -> Names:
         rule_errors_queue_arn=arn("sqs", f"iot-rule-errors-{t}"),
         telemetry_rule=rule,
         telemetry_rule_arn=arn("iot", f"rule/{rule}"),
-        telemetry_filter=telemetry_topic(t, "+"),
+        uplink_filter=uplink_filter(t),
         rule_role=rule_role,
         rule_role_arn=f"arn:aws:iam::{account}:role/{rule_role}",
         consumer_role=consumer_role,

@@ -146,8 +146,15 @@ def telemetry_topic(tenant: str, device: str) -> str:
     return f"tenants/{tenant}/devices/{device}/telemetry"
 
 
+def uplink_filter(tenant: str) -> str:
+    """All that a tenant's devices may publish, and what the IoT rule passes on: more than `telemetry_topic`, so that a
+    message on a mistyped level becomes a dead letter (UNKNOWN_TOPIC) instead of nothing."""
+    return f"tenants/{tenant}/devices/+/#"
+
+
 def parse_topic(topic: str) -> Source:
-    """`tenants/{tenant}/devices/{device}/telemetry` -> its tenant and device; InvalidReading for any other."""
+    """`tenants/{tenant}/devices/{device}/telemetry` -> its tenant and device; InvalidReading(UNKNOWN_TOPIC) for any
+    other, of which the rule passes on those below the device's name (`uplink_filter`)."""
     levels = topic.split("/")
     if len(levels) != _TOPIC_LEVELS or (levels[0], levels[2], levels[4]) != ("tenants", "devices", "telemetry"):
         raise InvalidReading(RejectionReason.UNKNOWN_TOPIC, topic[:NAME_CHARS_MAX])

@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import boto3
 from awscrt import mqtt5
@@ -149,10 +149,17 @@ def _ensure_policy(iot: Any, region: str) -> None:
         return
 
 
+class Reachable(Protocol):
+    """What has a broker to connect to."""
+
+    @property
+    def region(self) -> Region: ...
+
+
 class MqttSession:
     """A connected MQTT5 client that publishes with QoS 1."""
 
-    def __init__(self, running: RunningRegion, device: Device, client_id: str) -> None:
+    def __init__(self, running: Reachable, device: Device, client_id: str) -> None:
         self._up: Future[Any] = Future()
         self._stopped = threading.Event()
         self.dropped = threading.Event()
@@ -201,7 +208,7 @@ class MqttSession:
 
 
 @contextmanager
-def session(running: RunningRegion, device: Device, client_id: str = "") -> Iterator[MqttSession]:
+def session(running: Reachable, device: Device, client_id: str = "") -> Iterator[MqttSession]:
     opened = MqttSession(running, device, client_id or device.thing)
     try:
         yield opened.connected()

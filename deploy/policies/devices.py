@@ -15,6 +15,9 @@ def device_policy(names: Names) -> dict[str, Any]:
     The two legs of a gateway meet different brokers, so that the same client id never takes over its twin's session.
     AWS resolves the thing's name from the client id: an id with a suffix would leave `ThingName` unresolved, and a
     wildcard (`client/${ThingName}*`) would let `pump-1` push `pump-10` off the broker.
+
+    A device may publish on any level below its own name, though only `telemetry` is understood: the broker would answer
+    a mistyped level with a refusal that few devices show anybody; so the rule takes it, and it ends as a dead letter.
     """
     prefix = f"arn:aws:iot:{names.region}:{names.account}"
     own = f"tenants/{names.tenant}/devices/{_SELF}/*"

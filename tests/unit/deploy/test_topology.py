@@ -44,7 +44,7 @@ def test_the_names_that_operators_know() -> None:
     assert here.rule_errors_queue == "iot-rule-errors-acme"
     assert here.consumer_application == "anomaly-consumer-acme"
     assert here.active_region_parameter == "/plantwatch/acme/active-region"
-    assert here.telemetry_filter == "tenants/acme/devices/+/telemetry"
+    assert here.uplink_filter == "tenants/acme/devices/+/#"
     assert here.stream_arn == "arn:aws:kinesis:us-east-1:000000000000:stream/anomaly-stream-acme"
 
 
