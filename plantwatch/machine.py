@@ -7,13 +7,18 @@ last year and a live gateway take the same path with the same result.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
+from types import MappingProxyType
 from typing import Any, Final
 
 from plantwatch import snapshot
-from plantwatch.detectors.base import SURPRISE_MAX, score_of
+from plantwatch.bundle.model import Bundle
+from plantwatch.detectors.base import SURPRISE_MAX, Detector, score_of
 from plantwatch.detectors.novelty import Novelty
+from plantwatch.detectors.primed import Primed
+from plantwatch.detectors.prior import Prior, judgement_digest
 from plantwatch.explain import Suspect, causes, price_of_looks, shares
 from plantwatch.incident import Cause, Fault, Kind, Phase, Transition
 from plantwatch.policy import WATCHING, AlertPolicy, AlertState, decide, severity
@@ -47,10 +52,10 @@ class _Signal:
 
     __slots__ = ("name", "quality", "detector", "check", "step", "evidence")
 
-    def __init__(self, name: str, config: WatchConfig) -> None:
+    def __init__(self, name: str, config: WatchConfig, prior: Prior | None) -> None:
         self.name = name
         self.quality = SensorQuality(name, config.quality)
-        self.detector = Novelty(config.detector)
+        self.detector: Detector = Primed(config.detector, prior) if prior else Novelty(config.detector)
         # Bound once: four attribute look-ups fewer for each value.
         self.check, self.step = self.quality.check, self.detector.step
         self.evidence = 0.0
@@ -69,12 +74,14 @@ class Machine:
     """One device: its signals, and its alert state of each kind."""
 
     __slots__ = (
-        "signals", "newest", "_received_at", "_config", "_counts", "_late_in_a_row", "_learning", "_process",
-        "_sensors", "_causes", "_open_kinds", "_accepted",
+        "signals", "newest", "_received_at", "_config", "_counts", "_priors", "_bundle", "_late_in_a_row",
+        "_learning", "_process", "_sensors", "_causes", "_open_kinds", "_accepted",
     )  # fmt: skip
 
-    def __init__(self, config: WatchConfig, counts: WatchCounts) -> None:
+    def __init__(self, config: WatchConfig, counts: WatchCounts, priors: Mapping[str, Prior], bundle: str) -> None:
         self._config = config
+        self._priors = priors
+        self._bundle = bundle
         self._counts = counts
         self.signals: dict[str, _Signal] = {}
         self.newest: EpochMs = 0
@@ -113,7 +120,7 @@ class Machine:
         if self._learning:
             self._learning = all(signal.detector.warming_up for signal in signals.values())
         if not found and not faulty and self._process is WATCHING and self._sensors is WATCHING:
-            return ScoredReading(reading, 0.0, (), (), (), (), self._learning, self._config.digest)
+            return ScoredReading(reading, 0.0, (), (), (), (), self._learning, self._bundle)
         return self._decide(reading, found, faulty)
 
     def _decide(self, reading: Reading, found: list[tuple[float, _Signal]], faulty: list[_Signal]) -> ScoredReading:
@@ -131,7 +138,7 @@ class Machine:
             self._open_kinds,
             transitions,
             self._learning,
-            self._config.digest,
+            self._bundle,
         )
 
     def _decide_process(
@@ -248,7 +255,7 @@ class Machine:
         surprise = _strangest(found, len(reading.signals))
         parts = _shares(found) if surprise > 0.0 else ()
         score = score_of(surprise)
-        return ScoredReading(reading, score, parts, (), self._open_kinds, (), self._learning, self._config.digest)
+        return ScoredReading(reading, score, parts, (), self._open_kinds, (), self._learning, self._bundle)
 
     def _meet(self, name: str) -> _Signal:
         """A signal not seen before; beyond the limit the longest silent one makes room."""
@@ -256,7 +263,7 @@ class Machine:
             silent = min(self.signals.values(), key=lambda signal: signal.quality.last_at)
             del self.signals[silent.name]
             self._counts.evicted_signals += 1
-        signal = self.signals[name] = _Signal(name, self._config)
+        signal = self.signals[name] = _Signal(name, self._config, self._priors.get(name))
         return signal
 
     def state(self) -> dict[str, Any]:
@@ -286,7 +293,7 @@ class Machine:
         }
         self._open_kinds = tuple(kind for kind in Kind if kind in self._causes)
         for name, (quality, detector, evidence) in state["signals"].items():
-            signal = self.signals[name] = _Signal(name, self._config)
+            signal = self.signals[name] = _Signal(name, self._config, self._priors.get(name))
             signal.quality.restore(quality)
             signal.detector.restore(detector)
             signal.evidence = evidence
@@ -315,14 +322,25 @@ def _alert_state(fields: list[Any]) -> AlertState:
 class Machines:
     """The machines of one runtime, found by tenant and device; the longest silent one makes room for a new one."""
 
-    def __init__(self, config: WatchConfig | None = None, machines_max: int = MACHINES_MAX) -> None:
+    def __init__(
+        self,
+        config: WatchConfig | None = None,
+        machines_max: int = MACHINES_MAX,
+        priors: Mapping[str, Prior] = MappingProxyType({}),
+    ) -> None:
         if machines_max < 1:
             raise ValueError(f"machines_max is {machines_max}; it must be at least 1")
         self.config = config or WatchConfig()
-        self.bundle = self.config.digest
+        self.priors = priors
+        self.bundle = judgement_digest(self.config.digest, priors)
         self.machines_max = machines_max
         self.counts = WatchCounts()
         self._machines: dict[tuple[str, str], Machine] = {}
+
+    @classmethod
+    def of(cls, bundle: Bundle, machines_max: int = MACHINES_MAX) -> Machines:
+        """Machines judged by a bundle; each begins with what the bundle knows of its signals."""
+        return cls(bundle.config, machines_max, bundle.priors)
 
     def __len__(self) -> int:
         return len(self._machines)
@@ -339,7 +357,9 @@ class Machines:
             silent = min(self._machines, key=lambda key: self._machines[key].newest)
             del self._machines[silent]
             self.counts.evicted_machines += 1
-        machine = self._machines[reading.tenant, reading.device] = Machine(self.config, self.counts)
+        machine = self._machines[reading.tenant, reading.device] = Machine(
+            self.config, self.counts, self.priors, self.bundle
+        )
         return machine
 
     def snapshot(self) -> bytes:
@@ -358,7 +378,7 @@ class Machines:
         try:
             for state in chain.from_iterable(snapshot.unpack(data, bundle=self.bundle) for data in snapshots):
                 tenant, device = state["device"]
-                machine = Machine(self.config, self.counts)
+                machine = Machine(self.config, self.counts, self.priors, self.bundle)
                 machine.restore(state)
                 known = machines.get((tenant, device))
                 if known is None or known.newest < machine.newest:

@@ -175,6 +175,11 @@ class SensorQuality:
         self._interval += max(_INTERVAL_WEIGHT, 1.0 / self._intervals) * (interval - self._interval)
         return False
 
+    @property
+    def interval_ms(self) -> float | None:
+        """The usual time between two readings; None before there are two."""
+        return self._interval if self._intervals > 1 else None
+
     def set_clock(self, at: EpochMs) -> None:
         """The device's clock was set back: the silence before says nothing."""
         self.last_at = at

@@ -1,0 +1,192 @@
+"""A bundle's fields as JSON, and back. What comes back has been checked field by field; `InvalidBundle` says which.
+
+Canonical JSON (sorted, without spaces), so that the same bundle is the same text and one digest covers it. Numbers are
+decimal text that reads back to the last bit; a limit that is infinite is the text "inf" or "-inf".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, Final
+
+from plantwatch.bundle.model import Bundle, BundleProblem, Calibration, InvalidBundle, Training
+from plantwatch.detectors.novelty import Novelty
+from plantwatch.detectors.prior import Prior, PriorView
+from plantwatch.settings import InvalidSettings, coerce, load
+from plantwatch.telemetry import InvalidReading, signal_name
+from plantwatch.watch_config import WatchConfig
+
+SCHEMA: Final = "plantwatch.bundle/1"
+
+Arrays = Mapping[str, bytes]
+"""The cells of each view of each signal, by `array_name`."""
+
+
+def array_name(signal: str, view: str) -> str:
+    return f"{signal}/{view}"
+
+
+def arrays_of(bundle: Bundle) -> dict[str, bytes]:
+    return {
+        array_name(signal, name): view.cells
+        for signal, prior in bundle.priors.items()
+        for name, view in prior.views().items()
+    }
+
+
+def to_manifest(bundle: Bundle) -> dict[str, Any]:
+    """Everything but the arrays, which it names by their digests."""
+    return {
+        "schema": SCHEMA,
+        "detector": Novelty.KIND,
+        "name": bundle.name,
+        "machine_type": bundle.machine_type,
+        "created_at": bundle.created_at,
+        "config": _without_infinities(asdict(bundle.config)),
+        "priors": {signal: prior.numbers() for signal, prior in bundle.priors.items()},
+        "arrays": {name: hashlib.sha256(cells).hexdigest() for name, cells in arrays_of(bundle).items()},
+        "training": bundle.training and bundle.training._asdict(),
+        "calibration": bundle.calibration and bundle.calibration._asdict(),
+        "expected_alerts_per_day": bundle.expected_alerts_per_day,
+    }
+
+
+def canonical(fields: Mapping[str, Any]) -> str:
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def parse(text: str) -> dict[str, Any]:
+    """The manifest's fields, of a schema that this version knows."""
+    try:
+        fields = json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise InvalidBundle(BundleProblem.MANIFEST, f"no JSON: {error}") from None
+    if not isinstance(fields, dict):
+        raise InvalidBundle(BundleProblem.MANIFEST, "not a JSON object")
+    if fields.get("schema") != SCHEMA:
+        raise InvalidBundle(BundleProblem.SCHEMA_VERSION, f"{fields.get('schema')!r}; this version reads {SCHEMA}")
+    return fields
+
+
+def from_manifest(fields: Mapping[str, Any], arrays: Arrays) -> Bundle:
+    """The bundle of a parsed manifest and of arrays that have been held against it."""
+    detector = _take(fields, "detector", str)
+    if detector != Novelty.KIND:
+        raise InvalidBundle(BundleProblem.CONFIG, f"detector {detector!r}; this version has {Novelty.KIND}")
+    numbers = _take(fields, "priors", dict)
+    try:
+        return Bundle(
+            name=_take(fields, "name", str),
+            machine_type=_take(fields, "machine_type", str),
+            config=_config(_take(fields, "config", dict)),
+            priors={_signal(signal): _prior(signal, own, arrays) for signal, own in numbers.items()},
+            training=_training(_take(fields, "training", dict, type(None))),
+            calibration=_calibration(_take(fields, "calibration", dict, type(None))),
+            expected_alerts_per_day=_optional_number(fields, "expected_alerts_per_day"),
+            created_at=_take(fields, "created_at", int),
+        )
+    except InvalidBundle:
+        raise
+    except (ValueError, OverflowError) as error:
+        raise InvalidBundle(BundleProblem.MANIFEST, str(error)) from None
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is no number of JSON")
+
+
+def _without_infinities(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(name): _without_infinities(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_infinities(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _take(fields: Mapping[str, Any], name: str, *types: type) -> Any:
+    if name not in fields:
+        raise InvalidBundle(BundleProblem.MANIFEST, f"{name} is missing")
+    value = fields[name]
+    if type(value) not in types:
+        raise InvalidBundle(BundleProblem.MANIFEST, f"{name} is a {type(value).__name__}")
+    return value
+
+
+def _number(fields: Mapping[str, Any], name: str) -> float:
+    return float(_take(fields, name, float, int))
+
+
+def _optional_number(fields: Mapping[str, Any], name: str) -> float | None:
+    return None if _take(fields, name, float, int, type(None)) is None else _number(fields, name)
+
+
+def _config(fields: Mapping[str, Any]) -> WatchConfig:
+    try:
+        return load(WatchConfig, fields)
+    except (InvalidSettings, OverflowError, RecursionError) as error:
+        raise InvalidBundle(BundleProblem.CONFIG, str(error)) from None
+
+
+def _signal(name: str) -> str:
+    try:
+        return signal_name(name)
+    except InvalidReading as error:
+        raise InvalidBundle(BundleProblem.MANIFEST, f"priors: {error}") from None
+
+
+def _prior(signal: str, fields: Any, arrays: Arrays) -> Prior:
+    if not isinstance(fields, dict):
+        raise InvalidBundle(BundleProblem.MANIFEST, f"priors: {signal} is a {type(fields).__name__}")
+    try:
+        return Prior(
+            machines=_take(fields, "machines", int),
+            readings=_take(fields, "readings", int),
+            low=_number(fields, "low"),
+            inverse=_number(fields, "inverse"),
+            centre=_number(fields, "centre"),
+            weight=_number(fields, "weight"),
+            raw=_view(_take(fields, "raw", dict), arrays[array_name(signal, "raw")]),
+            slow=_view(_take(fields, "slow", dict), arrays[array_name(signal, "slow")]),
+        )
+    except InvalidBundle:
+        raise
+    except (ValueError, OverflowError) as error:
+        raise InvalidBundle(BundleProblem.VALUE, f"{signal}: {error}") from None
+
+
+def _view(fields: Mapping[str, Any], cells: bytes) -> PriorView:
+    return PriorView(cells, _number(fields, "variance"), _number(fields, "count"), _number(fields, "excess"))
+
+
+def _training(fields: Mapping[str, Any] | None) -> Training | None:
+    if fields is None:
+        return None
+    return Training(
+        sha256=_take(fields, "sha256", str),
+        rows=_take(fields, "rows", int),
+        machines=_take(fields, "machines", int),
+        first=_take(fields, "first", int),
+        last=_take(fields, "last", int),
+        sources=coerce(tuple[str, ...], _take(fields, "sources", list)),
+    )
+
+
+def _calibration(fields: Mapping[str, Any] | None) -> Calibration | None:
+    if fields is None:
+        return None
+    return Calibration(
+        readings=_take(fields, "readings", int),
+        machine_days=_number(fields, "machine_days"),
+        alerts=_take(fields, "alerts", int),
+        scores=_pairs(_take(fields, "scores", list)),
+    )
+
+
+def _pairs(items: list[Any]) -> tuple[tuple[float, float], ...]:
+    if any(type(item) is not list or len(item) != 2 for item in items):
+        raise InvalidBundle(BundleProblem.MANIFEST, "scores are no pairs")
+    return tuple((coerce(float, share), coerce(float, score)) for share, score in items)

@@ -1,0 +1,154 @@
+"""A detector that begins with its fleet's memory and ends with its own.
+
+Idea. Two `Novelty` detectors see every value: the *guide*, restored from a `Prior`, and the machine's *own*, which
+begins with nothing. Life has four stages:
+
+    trial     the first TRIAL readings: nothing is reported while the guide is held against this machine
+    guided    the own detector still warms up: the guide's surprise counts
+    both      the smaller surprise of the two counts: what is new to a young detector is mostly known to the fleet, and
+              what is new to the fleet may be this machine's habit
+    own       after GROWN_UP readings the guide goes: the fleet's spread would hide changes that matter here
+
+A machine that does not fit (another level, another range) is found out in the trial: more than half of its readings
+are of a kind that the fleet meets less than once in a hundred. Then the guide goes at once, and the machine warms up
+as any machine without a prior. A machine that fits first and is strange later has changed: that is what an incident is
+for, and it is not explained away. An incident freezes both detectors; should it be the machine's habit after all, it
+is learnt after `WatchConfig.accept_after_s`, as with every other machine.
+
+Cost. Twice the time and memory of one detector while young, a call more afterwards.
+
+When it misleads. A machine that is already faulty in its trial is taken for one of another level; without a prior its
+fault would have been learnt as well. Within GROWN_UP readings a change is seen only as far as it leaves the fleet's
+range too.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+from plantwatch.detectors.base import State
+from plantwatch.detectors.novelty import Novelty, NoveltyParameters
+from plantwatch.detectors.prior import Prior
+
+# Six seconds at 5 readings/s, half an hour at one a minute; 1/9 of a warm-up. Long enough for the short mean to settle
+# (20 readings) and for a share of one half to be told from one of a tenth.
+TRIAL: Final = 32
+# Surprise that counts against the prior: a reading of the strangest hundredth, as in `policy.AlertPolicy`.
+STRANGE: Final = 2.0
+# Eight full blocks: from then on a Novelty's false alarms are those of its later life.
+GROWN_UP: Final = 4096
+
+
+class Primed:
+    """One signal of a machine whose fleet is known. See the module's docstring."""
+
+    __slots__ = ("_prior", "_own", "_guide", "_guided", "_trial_left", "_strange", "_readings", "_frozen")
+    KIND: Final = "primed/1"
+
+    def __init__(self, parameters: NoveltyParameters, prior: Prior) -> None:
+        self._prior = prior
+        self._own = Novelty(parameters)
+        self._guide = Novelty(parameters)
+        self._guided = True
+        self._trial_left = TRIAL
+        self._strange = self._readings = 0
+        self._frozen = False
+
+    @property
+    def warming_up(self) -> bool:
+        return self._trial_left > 0 if self._guided else self._own.warming_up
+
+    @property
+    def guided(self) -> bool:
+        """The fleet's memory still has a say."""
+        return self._guided
+
+    def score_one(self, value: float) -> float:
+        if not math.isfinite(value):
+            raise ValueError(f"a detector takes finite values, not {value}")
+        surprise = self._own.score_one(value)
+        if not self._guided:
+            return surprise
+        if self._trial_left:
+            return 0.0
+        guide = self._guide.score_one(value)
+        return guide if self._own.warming_up else min(guide, surprise)
+
+    def learn_one(self, value: float) -> None:
+        self.step(value)
+
+    def step(self, value: float) -> float:
+        if not self._guided:
+            return self._own.step(value)
+        if not self._readings:
+            self._begin(value)
+        alone = self._own.warming_up
+        surprise = self._own.step(value)
+        guide = self._guide.step(value)
+        self._readings += not self._frozen or self._trial_left > 0
+        if self._trial_left:
+            self._try(guide)
+            return 0.0
+        if self._readings >= GROWN_UP:
+            self._part()
+        return guide if alone else min(guide, surprise)
+
+    def freeze(self) -> None:
+        self._frozen = True
+        self._own.freeze()
+        self._guide.freeze()
+
+    def thaw(self) -> None:
+        self._frozen = False
+        self._own.thaw()
+        self._guide.thaw()
+
+    def expected(self) -> tuple[float, float] | None:
+        if not self._guided:
+            return self._own.expected()
+        return None if self._trial_left else self._guide.expected()
+
+    def state(self) -> State:
+        return {
+            "kind": self.KIND,
+            "own": self._own.state(),
+            "guide": self._guide.state() if self._guided else None,
+            "numbers": [self._trial_left, self._strange, self._readings, self._frozen],
+        }
+
+    def restore(self, state: State) -> None:
+        if state.get("kind") != self.KIND:
+            raise ValueError(f"this is the state of {state.get('kind')!r}, not of {self.KIND!r}")
+        try:
+            own, guide, numbers = state["own"], state["guide"], state["numbers"]
+            trial_left, strange, readings, frozen = numbers
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"a {self.KIND} state is incomplete: {error!r}") from None
+        self._own.restore(own)
+        if guide is not None:
+            self._guide.restore(guide)
+        self._guided = guide is not None
+        self._trial_left, self._strange, self._readings, self._frozen = trial_left, strange, readings, frozen
+
+    def _begin(self, value: float) -> None:
+        """The guide's short mean begins at the machine's first value."""
+        if not math.isfinite(value):
+            raise ValueError(f"a detector takes finite values, not {value}")
+        parameters = self._own.parameters
+        state: dict[str, Any] = dict(self._prior.state(GROWN_UP, parameters.block))
+        self._guide.restore(state | {"scalars": state["scalars"] | {"_slow_position": self._prior.position(value)}})
+        if self._frozen:
+            self._guide.freeze()
+
+    def _try(self, surprise: float) -> None:
+        self._strange += surprise >= STRANGE
+        self._trial_left -= 1
+        if not self._trial_left and self._strange > TRIAL // 2:
+            self._part()
+
+    def _part(self) -> None:
+        self._guided = False
+        self._trial_left = 0
+        # Nothing of the fleet is kept.
+        self._guide = Novelty(self._own.parameters)
