@@ -19,7 +19,6 @@ SOURCES_MAX: Final = 1000
 # What file systems allow.
 SOURCE_CHARS_MAX: Final = 255
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}")
-_NO_PRIORS: Final[Mapping[str, Prior]] = MappingProxyType({})
 
 
 class BundleProblem(StrEnum):
@@ -86,7 +85,7 @@ class Bundle:
     name: str
     machine_type: str = ""
     config: WatchConfig = field(default_factory=WatchConfig)
-    priors: Mapping[str, Prior] = _NO_PRIORS
+    priors: Mapping[str, Prior] = field(default_factory=dict)
     training: Training | None = None
     calibration: Calibration | None = None
     expected_alerts_per_day: float | None = None
