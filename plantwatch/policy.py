@@ -31,10 +31,12 @@ class AlertPolicy:
 
     allowance: float = 2.0
     """What every reading must exceed to add evidence: the strangest hundredth of ordinary readings."""
-    reading_max: float = 6.0
-    """The most that one reading counts (before the allowance): a single glitch is no incident, however absurd."""
+    reading_max: float = 10.0
+    """The most that one reading counts (before the allowance): a glitch is no incident, however absurd. With 10 a
+    glitch of up to four readings is none; with 6 (up to nine) a sudden fault took twice as long to be told, and nothing
+    else changed: the same alerts on recorded series, no more false ones (docs/decisions/0010-detector.md)."""
     open_at: float = 40.0
-    """Evidence that opens an incident: 10 readings of the strangest kind, 2 s at 5 readings/s."""
+    """Evidence that opens an incident: 5 readings of the strangest kind, 1 s at 5 readings/s."""
     evidence_max: float = 60.0
     """Where evidence stops growing, so that the calm after a long incident is not spent on paying it back."""
     clear_after_s: float = 60.0

@@ -3,7 +3,7 @@
 Idea. `Novelty` says how strange a value is, `policy.decide` adds the surprises up and opens an alert when strangeness
 lasts. Rows have no clock here, so a row counts as one second: an alert clears after 60 rows without evidence.
 
-When it misleads. As `Novelty` does; and whatever is over within ten rows is scored but never an alarm.
+When it misleads. As `Novelty` does; and whatever is over within four rows is scored but never an alarm.
 
 >>> detector = PatientNovelty()
 >>> verdicts = [detector.step((20.0 + turn % 7,)) for turn in range(2000)]
