@@ -16,11 +16,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from models.authors import checked_author, checked_comment
 from models.intervals import Interval
 from plantwatch.telemetry import (
     EpochMs,
     InvalidReading,
-    attribute_text,
     checked_name,
     decode_object,
     isoformat,
@@ -104,11 +104,11 @@ def label_of(fields: Mapping[str, Any]) -> Label:
     return Label(
         device,
         _verdict(fields.get("verdict")),
-        _text(fields.get("by"), LabelProblem.INVALID_AUTHOR, empty_allowed=False)[:_NAME_CHARS_MAX],
+        _by(fields.get("by")),
         _time(fields.get("at"), "at"),
         stretch,
         incident,
-        _text(fields.get("comment", ""), LabelProblem.INVALID_COMMENT, empty_allowed=True),
+        _comment(fields.get("comment", "")),
     )
 
 
@@ -194,10 +194,15 @@ def _verdict(value: object) -> LabelVerdict:
         raise InvalidLabel(LabelProblem.INVALID_VERDICT, f"{value!r:.40} is none of {known}") from None
 
 
-def _text(value: object, problem: LabelProblem, *, empty_allowed: bool) -> str:
-    if not isinstance(value, str) or not (value or empty_allowed) or not (value.isprintable()):
-        raise InvalidLabel(problem, repr(value)[:_NAME_CHARS_MAX])
+def _by(value: object) -> str:
     try:
-        return attribute_text(value)
-    except InvalidReading as error:
-        raise InvalidLabel(problem, str(error)) from None
+        return checked_author(value)
+    except ValueError as error:
+        raise InvalidLabel(LabelProblem.INVALID_AUTHOR, str(error)) from None
+
+
+def _comment(value: object) -> str:
+    try:
+        return checked_comment(value)
+    except ValueError as error:
+        raise InvalidLabel(LabelProblem.INVALID_COMMENT, str(error)) from None

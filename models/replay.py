@@ -1,0 +1,142 @@
+"""Watch recorded readings with the real machines, one or several bundles side by side, and list the incidents.
+
+One pass over the data however many bundles there are: a shadow run and a table of thresholds are exact, not estimated,
+because an open incident stops learning and so changes what follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from models.history import DAY_MS, InvalidHistory, Series
+from models.intervals import Interval
+from plantwatch.incident import Kind, Phase, Transition, incident_id
+from plantwatch.scoring import ScoredReading
+from plantwatch.telemetry import EpochMs, Reading, isoformat
+
+
+class Watcher(NamedTuple):
+    """What judges: a name for people and the function of a runtime's `Machines`."""
+
+    name: str
+    watch: Callable[[Reading], ScoredReading]
+
+
+class Found(NamedTuple):
+    """One incident of a replay. `ended_at` is the last reading's time where it was still open."""
+
+    device: str
+    kind: Kind
+    incident_id: str
+    first_seen: EpochMs
+    opened_at: EpochMs
+    ended_at: EpochMs
+    is_over: bool
+    severity: str
+    score: float
+    signals: tuple[str, ...]
+
+    @property
+    def stretch(self) -> Interval:
+        """From the first evidence to the end."""
+        return Interval(self.first_seen, self.ended_at)
+
+    @property
+    def alarm(self) -> Interval:
+        return Interval(self.opened_at, self.ended_at)
+
+    @property
+    def evidence(self) -> Interval:
+        """What the alert rests on."""
+        return Interval(self.first_seen, self.opened_at)
+
+    def as_json(self) -> dict[str, Any]:
+        fields = self._asdict()
+        for name in ("first_seen", "opened_at", "ended_at"):
+            fields[name] = isoformat(fields[name])
+        return {**fields, "kind": str(self.kind), "signals": list(self.signals)}
+
+
+class Extent(NamedTuple):
+    """How much of one machine was watched."""
+
+    device: str
+    source: str
+    readings: int
+    repeated_times: int
+    first: EpochMs
+    last: EpochMs
+
+    @property
+    def days(self) -> float:
+        return (self.last - self.first) / DAY_MS
+
+
+@dataclass
+class Replay:
+    """What one watcher made of the data."""
+
+    name: str
+    found: list[Found] = field(default_factory=list)
+
+    def of_kind(self, kind: Kind) -> list[Found]:
+        return [one for one in self.found if one.kind is kind]
+
+
+Each = Callable[[Reading, Sequence[ScoredReading]], object]
+"""Told of every reading and what each watcher says of it."""
+
+
+def replay(
+    series: Sequence[Series], watchers: Sequence[Watcher], each: Each | None = None
+) -> tuple[list[Extent], list[Replay]]:
+    """Every reading of every series past every watcher."""
+    replays = [Replay(watcher.name) for watcher in watchers]
+    extents = [_replay_one(one, watchers, replays, each) for one in series]
+    return extents, replays
+
+
+def _replay_one(series: Series, watchers: Sequence[Watcher], replays: Sequence[Replay], each: Each | None) -> Extent:
+    readings = repeated = 0
+    first: EpochMs | None = None
+    at: EpochMs = 0
+    watches = [watcher.watch for watcher in watchers]
+    opened: list[dict[Kind, Found]] = [{} for _ in watchers]
+    for reading in series.read():
+        readings += 1
+        repeated += reading.observed_at == at
+        at = reading.observed_at
+        first = at if first is None else first
+        scored = [watch(reading) for watch in watches]
+        for place, one in enumerate(scored):
+            for transition in one.transitions:
+                _note(reading, transition, opened[place], replays[place].found)
+        if each is not None:
+            each(reading, scored)
+    if first is None:
+        raise InvalidHistory(f"{series.source}: no rows below the header")
+    for place, still_open in enumerate(opened):
+        replays[place].found += [one._replace(ended_at=at) for one in still_open.values()]
+    return Extent(series.device, series.source, readings, repeated, first, at)
+
+
+def _note(reading: Reading, transition: Transition, opened: dict[Kind, Found], found: list[Found]) -> None:
+    at, kind = reading.observed_at, transition.kind
+    if transition.phase is Phase.OPENED:
+        opened[kind] = Found(
+            reading.device,
+            kind,
+            incident_id(reading.tenant, reading.device, kind, transition.first_seen),
+            transition.first_seen,
+            opened_at=at,
+            ended_at=at,
+            is_over=False,
+            severity=str(transition.severity),
+            score=transition.score,
+            signals=tuple(cause.signal for cause in transition.causes),
+        )
+    else:
+        one = opened.pop(kind)
+        found.append(one._replace(ended_at=at, is_over=True, severity=str(transition.severity), score=transition.score))
