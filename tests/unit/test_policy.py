@@ -104,10 +104,10 @@ def test_one_glitch_opens_nothing_however_absurd() -> None:
     assert phases(play(every_second(12.0, *[0.0] * 100, 12.0, 12.0))) == []
 
 
-def test_a_strong_fault_opens_after_ten_readings_and_dates_from_its_first() -> None:
+def test_a_strong_fault_opens_after_five_readings_and_dates_from_its_first() -> None:
     turns = play(every_second(*[0.0] * 5, *[12.0] * 20))
     opened = next(turn for turn in turns if turn.phase is Phase.OPENED)
-    assert opened is turns[14]
+    assert opened is turns[9]
     assert opened.state.first_seen == turns[5].at
 
 
@@ -150,7 +150,7 @@ def test_severity_follows_the_strangest_reading(peak: float, expected: Severity)
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"allowance": 0.0}, {"allowance": 7.0}, {"open_at": 0.0}, {"evidence_max": 10.0}, {"clear_after_s": -1.0},
+    [{"allowance": 0.0}, {"allowance": 11.0}, {"open_at": 0.0}, {"evidence_max": 10.0}, {"clear_after_s": -1.0},
      {"medium_at": 10.0}, {"open_at": float("nan")}],
 )  # fmt: skip
 def test_a_policy_that_makes_no_sense_is_refused(wrong: dict[str, float]) -> None:
