@@ -33,6 +33,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -166,6 +167,11 @@ class Novelty:
         self._frozen = False
 
     @property
+    def handle(self) -> Callable[[float], float]:
+        """What a panel steps it by (`plantwatch.native`)."""
+        return self.step
+
+    @property
     def warming_up(self) -> bool:
         return self._low == math.inf or self._readings < self.parameters.warm_up
 
@@ -191,10 +197,7 @@ class Novelty:
 
     def expected(self) -> tuple[float, float] | None:
         """From the lowest to the highest value met."""
-        lowest, highest = self._raw_cells.find(_MET), self._raw_cells.rfind(_MET)
-        if lowest < 0:
-            return None
-        return self._low + lowest / self._inverse, self._low + (highest + 1) / self._inverse
+        return band(self._raw_cells, self._low, self._inverse)
 
     def step(self, value: float) -> float:
         position = (value - self._low) * self._inverse
@@ -284,7 +287,7 @@ class Novelty:
             return
         inverse = _FIRST_RANGE_CELLS / (high - low)
         # Values at both ends of a float's range, or a difference too small to divide by: no grid can hold them.
-        if not 0.0 < inverse < math.inf:
+        if not _INVERSE_MIN <= inverse < math.inf:
             return
         self._inverse, self._low = inverse, (low / 2.0 + high / 2.0) - CELLS / 2.0 / inverse
         self._slow_position = self._centre = (value - self._low) * inverse
@@ -307,34 +310,56 @@ class Novelty:
         self._inverse /= 2.0
 
     def state(self) -> State:
-        scalars = {name: getattr(self, name) for name in _SCALARS}
-        return {
-            "kind": self.KIND,
-            # JSON has no infinity: what is infinite at the start is left out until it is not.
-            "scalars": {name: value for name, value in scalars.items() if math.isfinite(value)},
-            "views": [
-                [base64.b64encode(view.cells).decode(), [getattr(view, name) for name in _VIEW_NUMBERS]]
-                for view in (self._raw, self._slow)
-            ],
-        }
+        return packed_state(
+            tuple(getattr(self, name) for name in _SCALARS),
+            [(view.cells, [getattr(view, name) for name in _VIEW_NUMBERS]) for view in (self._raw, self._slow)],
+        )
 
     def restore(self, state: State) -> None:
-        if state.get("kind") != self.KIND:
-            raise ValueError(f"this is the state of {state.get('kind')!r}, not of {self.KIND!r}")
-        try:
-            scalars = _INFINITE_AT_START | state["scalars"]
-            (raw, raw_numbers), (slow, slow_numbers) = state["views"]
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"a {self.KIND} state is incomplete: {error!r}") from None
-        if set(scalars) != set(_SCALARS):
-            raise ValueError(f"a {self.KIND} state has {sorted(_SCALARS)}, not {sorted(scalars)}")
-        views = [(_checked_cells(raw), raw_numbers), (_checked_cells(slow), slow_numbers)]
-        for name in _SCALARS:
-            setattr(self, name, scalars[name])
+        scalars, views = unpacked_state(state)
+        for name, scalar in zip(_SCALARS, scalars, strict=True):
+            setattr(self, name, scalar)
         for view, (cells, numbers) in zip((self._raw, self._slow), views, strict=True):
             view.cells[:] = cells
             for name, number in zip(_VIEW_NUMBERS, numbers, strict=True):
                 setattr(view, name, number)
+
+
+Views = Sequence[tuple[bytes | bytearray, Sequence[float]]]
+"""Cells and numbers (`_VIEW_NUMBERS`) of the reading's view and of the short mean's."""
+
+
+def packed_state(scalars: Sequence[Any], views: Views) -> State:
+    """The state with these scalars (`_SCALARS`) and views."""
+    return {
+        "kind": Novelty.KIND,
+        # JSON has no infinity: what is infinite at the start is left out until it is not.
+        "scalars": {name: value for name, value in zip(_SCALARS, scalars, strict=True) if math.isfinite(value)},
+        "views": [[base64.b64encode(cells).decode(), list(numbers)] for cells, numbers in views],
+    }
+
+
+def unpacked_state(state: State) -> tuple[list[Any], list[tuple[bytes, list[float]]]]:
+    """The scalars and views of a state. ValueError where it is none."""
+    if state.get("kind") != Novelty.KIND:
+        raise ValueError(f"this is the state of {state.get('kind')!r}, not of {Novelty.KIND!r}")
+    try:
+        scalars = _INFINITE_AT_START | state["scalars"]
+        (raw, raw_numbers), (slow, slow_numbers) = state["views"]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"a {Novelty.KIND} state is incomplete: {error!r}") from None
+    if set(scalars) != set(_SCALARS):
+        raise ValueError(f"a {Novelty.KIND} state has {sorted(_SCALARS)}, not {sorted(scalars)}")
+    views = [(_checked_cells(raw), raw_numbers), (_checked_cells(slow), slow_numbers)]
+    if any(len(numbers) != len(_VIEW_NUMBERS) for _, numbers in views):
+        raise ValueError(f"a view has the numbers {', '.join(_VIEW_NUMBERS)}")
+    return [scalars[name] for name in _SCALARS], views
+
+
+def band(cells: bytes | bytearray, low: float, inverse: float) -> tuple[float, float] | None:
+    """From the lowest to the highest value met."""
+    lowest, highest = cells.find(_MET), cells.rfind(_MET)
+    return None if lowest < 0 else (low + lowest / inverse, low + (highest + 1) / inverse)
 
 
 def _check_finite(value: float) -> None:

@@ -1,0 +1,69 @@
+"""The native core: a small C library for the hot paths, equal to the pure Python version to the last bit.
+
+    core/        its C sources
+    lib/         what `build` makes of them here; not committed
+    library.py   finds the library, checks that it is built from these sources, loads it
+    novelty.py   the live detector
+
+Whoever needs a detector asks here. Where there is no usable library, or after `use(False)`, the pure version is
+made, and one log line says so. States are interchangeable.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+from plantwatch.detectors.novelty import Novelty, NoveltyParameters
+from plantwatch.native import library
+from plantwatch.native.novelty import NativeNovelty, NoveltyCore, NoveltyPanel
+
+logger = logging.getLogger(__name__)
+
+Panel = Callable[[Sequence[Any], Sequence[float]], Sequence[float]]
+"""Steps the detectors of one reading, known by their handles; their surprises, or nothing where all are 0."""
+
+_wanted = True
+
+
+def use(wanted: bool) -> None:
+    """Whether detectors that are made from now on may be native ones. For entry points and tests."""
+    global _wanted
+    _wanted = wanted
+
+
+def in_use() -> bool:
+    """Whether the next detector will be a native one."""
+    return _core() is not None
+
+
+def novelty(parameters: NoveltyParameters) -> Novelty | NativeNovelty:
+    """The live detector of one signal."""
+    core = _core()
+    return Novelty(parameters) if core is None else NativeNovelty(core, parameters)
+
+
+def panel() -> Panel:
+    """What steps detectors that were made since the last `use`."""
+    core = _core()
+    return pure_panel if core is None else NoveltyPanel(core)
+
+
+def pure_panel(handles: Sequence[Callable[[float], float]], values: Sequence[float]) -> Sequence[float]:
+    """A pure detector's handle is its step."""
+    return [step(value) for step, value in zip(handles, values, strict=True)]
+
+
+def _core() -> NoveltyCore | None:
+    return _loaded() if _wanted else None
+
+
+@cache
+def _loaded() -> NoveltyCore | None:
+    try:
+        return NoveltyCore(library.load())
+    except (library.Unusable, ValueError, AttributeError) as error:
+        logger.info("the pure Python detectors are used, not the native core: %s", error)
+        return None
