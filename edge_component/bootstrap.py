@@ -20,7 +20,7 @@ from edge_component.spool import Spool
 from edge_component.state_lock import StateLock
 from edge_component.transports import IpcTransport, MqttTransport
 from edge_component.worker import CHECKPOINT_FILE, Worker
-from plantwatch.machine import Machines
+from plantwatch.bundle.runtime import watching
 from plantwatch.pipeline import Pipeline
 from plantwatch.ports import DeliveryFailed
 
@@ -44,7 +44,7 @@ class EdgeComponent:
         self._nucleus = nucleus
         self._inbox = inbox
         self._on_failed = on_failed
-        self._machines = Machines()
+        self._machines = watching(settings.bundle_path)
         self._lock = StateLock(settings.state_dir, _LOCK_TIMEOUT_S)
         self._dr = self._dr_transport() if settings.dr_enabled else None
         self._spool = Spool(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from plantwatch import settings
+from plantwatch.bundle import runtime as bundles
 from plantwatch.settings import InvalidSettings
 from plantwatch.telemetry import InvalidReading, checked_name
 
@@ -31,6 +32,8 @@ class EdgeSettings:
     gateway: str = ""
     # Relative to the component's work directory, which the nucleus keeps across versions.
     state_dir: Path = Path("state")
+    # The model bundle's file; empty: the default configuration, and each machine learns from its own readings alone.
+    bundle_path: str = ""
 
     # How long a reading may wait for company. IoT Core meters in steps of 5 kB: at 50 readings/s a second fills one.
     linger_s: float = 1.0
@@ -65,7 +68,12 @@ class EdgeSettings:
     dr_ca_path: str = ""
 
     def __post_init__(self) -> None:
-        problems = [*self._name_problems(), *self._number_problems(), *self._dr_problems()]
+        problems = [
+            *self._name_problems(),
+            *self._number_problems(),
+            *self._dr_problems(),
+            *bundles.problems(self.bundle_path),
+        ]
         if problems:
             raise InvalidSettings(problems)
 

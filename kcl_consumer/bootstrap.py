@@ -16,7 +16,7 @@ from plantwatch.aws.lake import S3Lake
 from plantwatch.aws.notifier import SnsNotifier
 from plantwatch.aws.results import STATE_WRITERS, DynamoDbResults
 from plantwatch.aws.shards import StreamShards
-from plantwatch.machine import Machines
+from plantwatch.bundle.runtime import watching
 from plantwatch.pipeline import Pipeline
 from plantwatch.telemetry import EpochMs
 
@@ -29,7 +29,7 @@ class SystemClock:
 
 
 def build_worker(settings: ConsumerSettings, patience: Patience) -> ShardWorker:
-    machines = Machines()
+    machines = watching(settings.bundle_path)
     return ShardWorker(
         Pipeline(machines, tenant=settings.tenant, region=settings.region, gateways=settings.gateways),
         build_ports(settings, bundle=machines.bundle),

@@ -12,6 +12,7 @@ from typing import Final
 
 from kcl_consumer.flush import FlushPolicy
 from plantwatch import settings
+from plantwatch.bundle import runtime as bundles
 from plantwatch.settings import InvalidSettings
 
 PREFIX: Final = "PLANTWATCH_"
@@ -38,6 +39,10 @@ class ConsumerSettings:
     worker_id: str
     # Who may publish for other devices, by name or pattern. Nobody by default: a thing named like a gateway is none.
     gateways: tuple[str, ...] = ()
+
+    # The model bundle's file; empty: the default configuration, and each machine learns from its own readings alone.
+    # What a gateway has scored is adopted only where both have the same one.
+    bundle_path: str = ""
 
     anomaly_score_min: float = 0.999
     flush_interval_s: float = 60.0
@@ -89,6 +94,7 @@ class ConsumerSettings:
             )
         if self.metrics_level not in _METRICS_LEVELS:
             problems.append(f"metrics_level must be one of {', '.join(_METRICS_LEVELS)}, not {self.metrics_level}")
+        problems += bundles.problems(self.bundle_path)
         if problems:
             raise InvalidSettings(problems)
 

@@ -1,0 +1,65 @@
+"""A runtime watches by the bundle that it is told, and refuses one that is none before it starts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edge_component import settings as edge
+from kcl_consumer.settings import from_environment
+from plantwatch.bundle.container import save
+from plantwatch.bundle.model import Bundle
+from plantwatch.bundle.runtime import problems, watching
+from plantwatch.policy import AlertPolicy
+from plantwatch.settings import InvalidSettings
+from plantwatch.watch_config import WatchConfig
+
+CONSUMER = {
+    f"PLANTWATCH_{name}": "x"
+    for name in ("TENANT", "REGION", "STREAM_ARN", "APPLICATION", "RESULTS_TABLE", "ALERTS_TOPIC_ARN", "LAKE_BUCKET",
+                 "ACTIVE_REGION_PARAMETER", "WORK_FOLDER", "WORKER_ID")
+}  # fmt: skip
+
+
+@pytest.fixture
+def bundle_path(tmp_path: Path) -> str:
+    """A bundle that judges otherwise than the default configuration."""
+    path = tmp_path / "pumps.bundle"
+    config = WatchConfig(process_policy=replace(AlertPolicy(), open_at=30.0))
+    save(Bundle(name="pumps", machine_type="pump", config=config, created_at=1_700_000_000_000), path)
+    return str(path)
+
+
+def test_without_a_bundle_the_default_configuration_judges() -> None:
+    assert watching("").bundle == WatchConfig().digest
+
+
+def test_machines_are_judged_by_the_bundle_that_is_named(bundle_path: str) -> None:
+    machines = watching(bundle_path)
+    assert machines.config.process_policy.open_at == 30.0
+    assert machines.bundle != WatchConfig().digest
+
+
+def test_both_runtimes_take_a_good_bundle(bundle_path: str) -> None:
+    gateway = edge.load({"tenant": "acme", "bundle_path": bundle_path}, thing="gateway-1")
+    consumer = from_environment(CONSUMER | {"PLANTWATCH_BUNDLE_PATH": bundle_path})
+    assert gateway.bundle_path == consumer.bundle_path == bundle_path
+
+
+def test_a_damaged_bundle_is_a_problem_of_the_settings_of_both(bundle_path: str) -> None:
+    path = Path(bundle_path)
+    path.write_bytes(path.read_bytes().replace(b"pumps", b"PUMPS", 1))
+    (problem,) = problems(bundle_path)
+    assert problem.startswith("bundle_path: ")
+    assert "digest" in problem
+    with pytest.raises(InvalidSettings, match="bundle_path"):
+        edge.load({"tenant": "acme", "bundle_path": bundle_path}, thing="gateway-1")
+    with pytest.raises(InvalidSettings, match="bundle_path"):
+        from_environment(CONSUMER | {"PLANTWATCH_BUNDLE_PATH": bundle_path})
+
+
+def test_a_bundle_that_is_not_there_is_a_problem() -> None:
+    (problem,) = problems("/nowhere/pumps.bundle")
+    assert "No such file" in problem
