@@ -10,10 +10,8 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -23,16 +21,9 @@ from deploy.ensure.core import EnsureFailed, Outcome, Resource, ensure
 from deploy.ensure.credentials import MissingPrivateKey, ThingCredentials
 from deploy.ensure.dynamodb import ImmutableField
 from deploy.ensure.iot import BelongsToAnother
+from deploy.regions import WrongTarget, add_options, in_parallel, open_regions, targets_from, tenant_from
 from deploy.report import Report
 from deploy.topology import DeviceKind, InvalidTopology, RegionRole, Tenant, check_thing_name, names
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-
-class WrongTarget(Exception):
-    """The profiles do not lead to the tenant's account and regions: nothing was touched."""
-
 
 # What a person can mend: told in one line. Anything else is ours, and crashes.
 _REFUSALS = (
@@ -59,16 +50,17 @@ def provision(
     """Everything of the tenant in both regions; devices' keys go to `credentials_dir`/DEVICE.
 
     `http_subscriber` is a URL that gets the alerts. `reissue` names devices that may get a new certificate because
-    their key is lost. Raises WrongTarget, EnsureFailed, MissingPrivateKey, BelongsToAnother, ImmutableField.
+    their key is lost or their certificate revoked. Raises WrongTarget, EnsureFailed, MissingPrivateKey,
+    BelongsToAnother, ImmutableField.
     """
     started = time.monotonic()
-    regions = _regions(tenant, targets)
+    regions = open_regions(tenant, targets)
     primary, dr = regions[RegionRole.PRIMARY], regions[RegionRole.DR]
 
     def one_region(role: RegionRole) -> list[Outcome]:
         return _ensure_all(inventory.resources(tenant, role, http_subscriber), regions[role], check)
 
-    outcomes = [outcome for region in _in_parallel(one_region, RegionRole) for outcome in region]
+    outcomes = [outcome for region in in_parallel(one_region, RegionRole) for outcome in region]
     outcomes += _global_table(tenant, primary, dr, check)
     policy = names(tenant, primary.region).device_policy
     for name, _ in tenant.devices:
@@ -93,30 +85,16 @@ def onboard_thing(
     """
     started = time.monotonic()
     check_thing_name(name)
-    regions = _regions(tenant, targets)
+    regions = open_regions(tenant, targets)
 
     def registered(role: RegionRole) -> Outcome:
         return ensure(inventory.thing(tenant, role, name, kind), regions[role], check=check)
 
-    outcomes = _in_parallel(registered, RegionRole)
+    outcomes = in_parallel(registered, RegionRole)
     policy = names(tenant, tenant.primary_region).device_policy
     credentials = ThingCredentials(name, policy, credentials_dir, regions[RegionRole.DR], reissue=reissue)
     outcomes.append(ensure(credentials, regions[RegionRole.PRIMARY], check=check))
     return Report(tuple(outcomes), check, time.monotonic() - started)
-
-
-def _regions(tenant: Tenant, targets: Sequence[Target]) -> dict[RegionRole, Clients]:
-    """A profile that leads elsewhere is found before anything is written there."""
-    given = sorted((target.role, target.region) for target in targets)
-    wanted = sorted((role, tenant.region(role)) for role in RegionRole)
-    if given != wanted:
-        raise WrongTarget(f"tenant {tenant.name} lives in {wanted}, the targets are {given}")
-    regions = {target.role: Clients(target) for target in targets}
-    for role, account in zip(regions, _in_parallel(Clients.account, regions.values()), strict=True):
-        if account != tenant.account:
-            profile = regions[role].target.profile
-            raise WrongTarget(f"profile {profile} leads to account {account}, not {tenant.account}")
-    return regions
 
 
 def _global_table(tenant: Tenant, primary: Clients, dr: Clients, check: bool) -> tuple[Outcome, Outcome]:
@@ -131,49 +109,25 @@ def _ensure_all(resources: Iterable[Resource], clients: Clients, check: bool) ->
     return [ensure(resource, clients, check=check) for resource in resources]
 
 
-def _in_parallel(call: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Both regions at once, each in its own thread; results in the order of `items`, the first error is raised."""
-    with ThreadPoolExecutor(max_workers=len(RegionRole)) as threads:
-        return list(threads.map(call, items))
-
-
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m deploy.provision", description="Provision a tenant's two regions.")
-    parser.add_argument("--tenant", required=True)
-    parser.add_argument("--account", required=True, help="the AWS account id; profiles that lead elsewhere are refused")
-    parser.add_argument("--primary-region", default="us-east-1")
-    parser.add_argument("--dr-region", default="us-west-2")
-    parser.add_argument("--primary-profile", default="primary")
-    parser.add_argument("--dr-profile", default="dr")
-    parser.add_argument("--env", default="dev")
+    add_options(parser)
     parser.add_argument("--gateway", action="append", default=[], metavar="NAME")
     parser.add_argument("--thing", action="append", default=[], metavar="NAME")
     parser.add_argument("--credentials-dir", type=Path, default=Path("build/credentials"))
     parser.add_argument("--http-subscriber", metavar="URL", help="gets every alert by HTTP")
-    parser.add_argument("--reissue", action="append", default=[], metavar="NAME", help="replace a lost key")
-    parser.add_argument("--check", action="store_true", help="say what would change, write nothing")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument(
+        "--reissue", action="append", default=[], metavar="NAME", help="replace a lost key or a revoked certificate"
+    )
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     try:
-        tenant = Tenant(
-            name=options.tenant,
-            account=options.account,
-            primary_region=options.primary_region,
-            dr_region=options.dr_region,
-            gateways=tuple(options.gateway),
-            things=tuple(options.thing),
-            env=options.env,
-        )
         report = provision(
-            tenant,
-            (
-                Target(RegionRole.PRIMARY, tenant.primary_region, options.primary_profile),
-                Target(RegionRole.DR, tenant.dr_region, options.dr_profile),
-            ),
+            tenant_from(options, options.gateway, options.thing),
+            targets_from(options),
             credentials_dir=options.credentials_dir,
             http_subscriber=options.http_subscriber,
             reissue=frozenset(options.reissue),

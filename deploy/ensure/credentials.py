@@ -1,8 +1,8 @@
 """A device's key and certificate: issued once, in the primary region, and registered unchanged in the other one.
 
 The private key exists in one file only and is never read back, printed or compared; what is compared is where the
-certificate is attached. Whether a certificate is active belongs to the operator, who revokes it in the primary region:
-provisioning never revives one, and makes the DR region follow.
+certificate is attached. Whether a certificate is active belongs to the operator, who revokes it in both regions at once
+(`deploy.revoke`). Provisioning never revives one: what is inactive in one region becomes inactive in the other.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -22,6 +23,7 @@ _MISSING: Final = "ResourceNotFoundException"
 _PRIVATE: Final = 0o600
 _PRIVATE_FOLDER: Final = 0o700
 _ACTIVE: Final = "ACTIVE"
+_INACTIVE: Final = "INACTIVE"
 
 
 class MissingPrivateKey(Exception):
@@ -33,7 +35,8 @@ class ThingCredentials(Resource):
     """Key pair and certificate of the thing `name`, in `folder`. The clients it is ensured with lead to the primary
     region, `dr` to the other one; the thing and the policy exist in both.
 
-    `reissue` replaces an attached certificate whose key is not here; without it that raises MissingPrivateKey.
+    `reissue` replaces an attached certificate whose key is not here (without it that raises MissingPrivateKey), and
+    one that was revoked.
     """
 
     kind: ClassVar[str] = "thing_credentials"
@@ -48,21 +51,24 @@ class ThingCredentials(Resource):
         attached = {"policies": [self.policy], "things": [self.name]}
         return {
             "certificate_file": True,
-            "dr": {**attached, "active_as_in_primary": True, "registered": True},
+            "dr": {**attached, "registered": True},
             "primary": attached,
             "private_key_mode": oct(_PRIVATE),
+            "revoked_in_one_region_only": False,
         }
 
     def read(self, clients: Clients) -> State | None:
         arn = self._attached(clients)
         if arn is None:
             return None
-        certificate = _describe(clients, _id(arn))
+        here = _describe(clients, _id(arn))
+        there = found(lambda: _describe(self.dr, _id(arn)), _MISSING)
         return {
             "certificate_file": self._certificate_file.exists(),
-            "dr": self._read_dr(_id(arn), active=certificate["status"] == _ACTIVE),
+            "dr": self._read_dr(there),
             "primary": _attachments(clients, arn),
             "private_key_mode": oct(self._key_file.stat().st_mode & 0o777),
+            "revoked_in_one_region_only": there is not None and _is_active(here) != _is_active(there),
         }
 
     def create(self, clients: Clients) -> None:
@@ -83,6 +89,9 @@ class ThingCredentials(Resource):
             _attach(clients, certificate["certificateArn"], self.name, self.policy)
         if "dr" in fields:
             self._register(certificate)
+        if "revoked_in_one_region_only" in fields:
+            for region in (clients, self.dr):
+                _deactivate(region, certificate["certificateId"])
 
     def delete(self, clients: Clients) -> None:
         """In both regions, and the files: without its certificate a key opens nothing."""
@@ -113,7 +122,7 @@ class ThingCredentials(Resource):
         principals = self._principals(clients)
         ours = [arn for arn in principals if self._local_id() in (_id(arn), None)]
         if self._key_file.exists() and len(ours) == 1:
-            return ours[0]
+            return None if self._to_replace(_describe(clients, _id(ours[0]))) else ours[0]
         if principals and not self.reissue:
             raise MissingPrivateKey(
                 f"thing {self.name} has certificate {_id(principals[0])[:12]}... attached in {clients.region}, but its "
@@ -134,9 +143,12 @@ class ThingCredentials(Resource):
         if local is None or not self._key_file.exists():
             return None
         known = found(lambda: _describe(clients, local), _MISSING)
-        if known is None:
+        if known is None or self._to_replace(known):
             return None
         return str(known["certificateArn"])
+
+    def _to_replace(self, certificate: Mapping[str, Any]) -> bool:
+        return self.reissue and not _is_active(certificate)
 
     def _issue(self, clients: Clients) -> str:
         """Active only once its key is on disk: a run that stops in between leaves nothing that opens anything."""
@@ -158,24 +170,17 @@ class ThingCredentials(Resource):
             if file.exists():
                 file.rename(file.with_name(f"{file.name}.replaced-{mark}"))
 
-    def _read_dr(self, certificate_id: str, *, active: bool) -> State:
-        certificate = found(lambda: _describe(self.dr, certificate_id), _MISSING)
+    def _read_dr(self, certificate: dict[str, Any] | None) -> State:
         if certificate is None:
-            return {"active_as_in_primary": False, "policies": [], "registered": False, "things": []}
-        return {
-            "active_as_in_primary": (certificate["status"] == _ACTIVE) == active,
-            "registered": True,
-            **_attachments(self.dr, certificate["certificateArn"]),
-        }
+            return {"policies": [], "registered": False, "things": []}
+        return {"registered": True, **_attachments(self.dr, certificate["certificateArn"])}
 
     def _register(self, certificate: dict[str, Any]) -> None:
-        iot, certificate_id = self.dr("iot"), certificate["certificateId"]
-        status = _ACTIVE if certificate["status"] == _ACTIVE else "INACTIVE"
-        known = found(lambda: _describe(self.dr, certificate_id), _MISSING)
+        known = found(lambda: _describe(self.dr, certificate["certificateId"]), _MISSING)
         if known is None:
-            known = iot.register_certificate_without_ca(certificatePem=certificate["certificatePem"], status=status)
-        elif known["status"] != status:
-            iot.update_certificate(certificateId=certificate_id, newStatus=status)
+            status = _ACTIVE if _is_active(certificate) else _INACTIVE
+            pem = certificate["certificatePem"]
+            known = self.dr("iot").register_certificate_without_ca(certificatePem=pem, status=status)
         _attach(self.dr, known["certificateArn"], self.name, self.policy)
 
 
@@ -185,6 +190,14 @@ def _id(arn: str) -> str:
 
 def _describe(clients: Clients, certificate_id: str) -> dict[str, Any]:
     return dict(clients("iot").describe_certificate(certificateId=certificate_id)["certificateDescription"])
+
+
+def _is_active(certificate: Mapping[str, Any]) -> bool:
+    return bool(certificate["status"] == _ACTIVE)
+
+
+def _deactivate(clients: Clients, certificate_id: str) -> None:
+    clients("iot").update_certificate(certificateId=certificate_id, newStatus=_INACTIVE)
 
 
 def _attachments(clients: Clients, arn: str) -> State:
@@ -218,7 +231,7 @@ def _retire(clients: Clients, certificate_id: str) -> None:
     certificate = found(lambda: _describe(clients, certificate_id), _MISSING)
     if certificate is None:
         return
-    iot.update_certificate(certificateId=certificate_id, newStatus="INACTIVE")
+    _deactivate(clients, certificate_id)
     arn = certificate["certificateArn"]
     present = _attachments(clients, arn)
     for policy in present["policies"]:
