@@ -1,0 +1,36 @@
+"""The container's entry point: SageMaker runs the image with `serve` as its argument.
+
+python -m models.serving serve|train
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+from models.serving.container import read_settings
+from plantwatch.settings import InvalidSettings
+
+logger = logging.getLogger(__name__)
+
+
+def main(arguments: list[str]) -> int:
+    """2 for a wrong call or setting, else what `serve` says."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
+    if arguments != ["serve"]:
+        logger.error("usage: python -m models.serving serve")
+        return 2
+    try:
+        container, sagemaker = read_settings(os.environ)
+    except InvalidSettings as error:
+        for problem in error.problems:
+            logger.error("setting %s", problem)
+        return 2
+    from models.serving.server import serve
+
+    return serve(container, sagemaker)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
