@@ -7,16 +7,15 @@ last year and a live gateway take the same path with the same result.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from types import MappingProxyType
 from typing import Any, Final
 
-from plantwatch import snapshot
+from plantwatch import native, snapshot
 from plantwatch.bundle.model import Bundle
 from plantwatch.detectors.base import SURPRISE_MAX, Detector, score_of
-from plantwatch.detectors.novelty import Novelty
 from plantwatch.detectors.primed import Primed
 from plantwatch.detectors.prior import Prior, judgement_digest
 from plantwatch.explain import Suspect, causes, price_of_looks, shares
@@ -50,14 +49,16 @@ class _Signal:
     That part is 0 whenever the machine is being watched without evidence.
     """
 
-    __slots__ = ("name", "quality", "detector", "check", "step", "evidence")
+    __slots__ = ("name", "quality", "detector", "check", "step", "handle", "evidence")
 
     def __init__(self, name: str, config: WatchConfig, prior: Prior | None) -> None:
         self.name = name
         self.quality = SensorQuality(name, config.quality)
-        self.detector: Detector = Primed(config.detector, prior) if prior else Novelty(config.detector)
+        self.detector: Detector = Primed(config.detector, prior) if prior else native.novelty(config.detector)
         # Bound once: four attribute look-ups fewer for each value.
         self.check, self.step = self.quality.check, self.detector.step
+        # What the native core knows the detector by; 0 until it is known to be one of its own.
+        self.handle = 0
         self.evidence = 0.0
 
 
@@ -75,7 +76,7 @@ class Machine:
 
     __slots__ = (
         "signals", "newest", "_received_at", "_config", "_counts", "_priors", "_bundle", "_late_in_a_row",
-        "_learning", "_process", "_sensors", "_causes", "_open_kinds", "_accepted",
+        "_learning", "_process", "_sensors", "_causes", "_open_kinds", "_accepted", "_panel",
     )  # fmt: skip
 
     def __init__(self, config: WatchConfig, counts: WatchCounts, priors: Mapping[str, Prior], bundle: str) -> None:
@@ -95,6 +96,7 @@ class Machine:
         self._open_kinds: tuple[Kind, ...] = ()
         # The open incident has lasted so long that it is learnt as a new normal.
         self._accepted = False
+        self._panel = native.panel()
 
     def watch(self, reading: Reading) -> ScoredReading:
         """Check, score, learn, decide. A reading older than the machine's newest is scored, and changes nothing."""
@@ -104,24 +106,37 @@ class Machine:
         self.newest = at
         self._received_at = reading.received_at
         self._late_in_a_row = 0
-        found: list[tuple[float, _Signal]] = []
+        fed: list[_Signal] = []
+        values: list[float] = []
         faulty: list[_Signal] = []
         signals = self.signals
         for name, value in reading.signals.items():
             signal = signals.get(name) or self._meet(name)
             if signal.check(value, at):
-                surprise = signal.step(value)
-                if surprise > 0.0:
-                    found.append((surprise, signal))
+                fed.append(signal)
+                values.append(value)
             elif signal.quality.fault is not None:
                 faulty.append(signal)
         if reading.missing:
             faulty += self._check_missing(reading)
+        surprises = self._step(fed, values)
+        found = [pair for pair in zip(surprises, fed, strict=True) if pair[0] > 0.0] if surprises else []
         if self._learning:
             self._learning = all(signal.detector.warming_up for signal in signals.values())
         if not found and not faulty and self._process is WATCHING and self._sensors is WATCHING:
             return ScoredReading(reading, 0.0, (), (), (), (), self._learning, self._bundle)
         return self._decide(reading, found, faulty)
+
+    def _step(self, fed: list[_Signal], values: list[float]) -> Sequence[float]:
+        """The surprises of these values, which are learnt; may be empty where all are 0."""
+        if self._panel is not None:
+            handles = [signal.handle for signal in fed]
+            if all(handles):
+                return self._panel(handles, values)
+        surprises = [signal.step(value) for signal, value in zip(fed, values, strict=True)]
+        for signal in fed:
+            signal.handle = signal.detector.handle
+        return surprises
 
     def _decide(self, reading: Reading, found: list[tuple[float, _Signal]], faulty: list[_Signal]) -> ScoredReading:
         """The path of readings with anything to report, and of those that follow until all is calm again."""

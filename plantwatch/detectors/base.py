@@ -21,6 +21,10 @@ class Detector(Protocol):
     """One signal, value after value, in the order of observation. `plantwatch.detectors.checks` is its test battery."""
 
     @property
+    def handle(self) -> int:
+        """What the native core steps it by (`plantwatch.native`); 0 where only `step` will do."""
+
+    @property
     def warming_up(self) -> bool:
         """Still too young to be asked: every surprise is 0."""
 

@@ -33,7 +33,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -151,6 +151,8 @@ class Novelty:
         "_beyond", "_frozen",
     )  # fmt: skip
     KIND: Final = "novelty/1"
+    # Nothing of it is native (`plantwatch.native`).
+    handle: Final = 0
 
     def __init__(self, parameters: NoveltyParameters = NoveltyParameters()) -> None:
         self.parameters = parameters
@@ -165,11 +167,6 @@ class Novelty:
         self._readings = self._beyond = 0
         self._block = self._block_left = _START_READINGS
         self._frozen = False
-
-    @property
-    def handle(self) -> Callable[[float], float]:
-        """What a panel steps it by (`plantwatch.native`)."""
-        return self.step
 
     @property
     def warming_up(self) -> bool:

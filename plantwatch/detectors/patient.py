@@ -18,8 +18,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from plantwatch import native
 from plantwatch.detectors.base import score_of
-from plantwatch.detectors.novelty import Novelty
+from plantwatch.detectors.novelty import NoveltyParameters
 from plantwatch.detectors.series import Verdict
 from plantwatch.policy import WATCHING, AlertPolicy, decide
 
@@ -30,7 +31,7 @@ class PatientNovelty:
     """One signal: surprise by `Novelty`, alarm by the alert policy. See the module's docstring."""
 
     def __init__(self, policy: AlertPolicy | None = None) -> None:
-        self._novelty = Novelty()
+        self._novelty = native.novelty(NoveltyParameters())
         self._policy = policy or AlertPolicy()
         self._state = WATCHING
         self._rows = 0

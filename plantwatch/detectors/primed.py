@@ -27,8 +27,9 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
+from plantwatch import native
 from plantwatch.detectors.base import State
-from plantwatch.detectors.novelty import Novelty, NoveltyParameters
+from plantwatch.detectors.novelty import NoveltyParameters
 from plantwatch.detectors.prior import Prior
 
 # Six seconds at 5 readings/s, half an hour at one a minute; 1/9 of a warm-up. Long enough for the short mean to settle
@@ -48,8 +49,8 @@ class Primed:
 
     def __init__(self, parameters: NoveltyParameters, prior: Prior) -> None:
         self._prior = prior
-        self._own = Novelty(parameters)
-        self._guide = Novelty(parameters)
+        self._own = native.novelty(parameters)
+        self._guide = native.novelty(parameters)
         self._guided = True
         self._trial_left = TRIAL
         self._strange = self._readings = 0
@@ -58,6 +59,11 @@ class Primed:
     @property
     def warming_up(self) -> bool:
         return self._trial_left > 0 if self._guided else self._own.warming_up
+
+    @property
+    def handle(self) -> int:
+        """The own detector's, once it is alone."""
+        return 0 if self._guided else self._own.handle
 
     @property
     def guided(self) -> bool:
@@ -151,4 +157,4 @@ class Primed:
         self._guided = False
         self._trial_left = 0
         # Nothing of the fleet is kept.
-        self._guide = Novelty(self._own.parameters)
+        self._guide = native.novelty(self._own.parameters)

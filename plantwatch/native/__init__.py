@@ -12,18 +12,13 @@ made, and one log line says so. States are interchangeable.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
 
 from plantwatch.detectors.novelty import Novelty, NoveltyParameters
 from plantwatch.native import library
 from plantwatch.native.novelty import NativeNovelty, NoveltyCore, NoveltyPanel
 
 logger = logging.getLogger(__name__)
-
-Panel = Callable[[Sequence[Any], Sequence[float]], Sequence[float]]
-"""Steps the detectors of one reading, known by their handles; their surprises, or nothing where all are 0."""
 
 _wanted = True
 
@@ -45,15 +40,10 @@ def novelty(parameters: NoveltyParameters) -> Novelty | NativeNovelty:
     return Novelty(parameters) if core is None else NativeNovelty(core, parameters)
 
 
-def panel() -> Panel:
-    """What steps detectors that were made since the last `use`."""
+def panel() -> NoveltyPanel | None:
+    """What steps the native detectors of one reading together; None while detectors are pure."""
     core = _core()
-    return pure_panel if core is None else NoveltyPanel(core)
-
-
-def pure_panel(handles: Sequence[Callable[[float], float]], values: Sequence[float]) -> Sequence[float]:
-    """A pure detector's handle is its step."""
-    return [step(value) for step, value in zip(handles, values, strict=True)]
+    return None if core is None else NoveltyPanel(core)
 
 
 def _core() -> NoveltyCore | None:

@@ -6,6 +6,7 @@ import ctypes
 import math
 import struct
 from collections.abc import Sequence
+from functools import cache
 from typing import Final, NoReturn
 
 from plantwatch.detectors import novelty as pure
@@ -142,9 +143,15 @@ class NoveltyPanel:
     def _fit(self, signals: int) -> None:
         """Machines seldom change the number of their signals."""
         self._signals = signals
-        self._asked, self._answered = struct.Struct(f"={signals}Q{signals}d"), struct.Struct(f"={signals}d")
+        self._asked, self._answered = _layouts(signals)
         self._buffer = bytearray(self._asked.size + 1)
         self._address = ctypes.addressof(ctypes.c_char.from_buffer(self._buffer))
+
+
+@cache
+def _layouts(signals: int) -> tuple[struct.Struct, struct.Struct]:
+    """Handles and values; surprises. As many as a reading may have signals."""
+    return struct.Struct(f"={signals}Q{signals}d"), struct.Struct(f"={signals}d")
 
 
 def _refuse(value: float) -> NoReturn:

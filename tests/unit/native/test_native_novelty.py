@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from plantwatch import native
 from plantwatch.detectors import checks
 from plantwatch.detectors.novelty import Novelty, NoveltyParameters
-from plantwatch.native.novelty import NativeNovelty
+from plantwatch.native.novelty import NativeNovelty, NoveltyPanel
 from tests.unit.native import parity
 
 pytestmark = pytest.mark.skipif(not native.in_use(), reason="the native core is not built: no C compiler here")
@@ -34,6 +34,12 @@ parameters = st.builds(
 def make(chosen: NoveltyParameters = NoveltyParameters()) -> NativeNovelty:  # noqa: B008 - it is frozen
     made = native.novelty(chosen)
     assert isinstance(made, NativeNovelty)
+    return made
+
+
+def make_panel() -> NoveltyPanel:
+    made = native.panel()
+    assert made is not None
     return made
 
 
@@ -57,7 +63,7 @@ def test_months_of_an_ordinary_signal_give_the_same_surprises(seed: int) -> None
 
 
 def test_a_panel_steps_as_each_detector_by_itself() -> None:
-    panel, chance = native.panel(), random.Random(6)
+    panel, chance = make_panel(), random.Random(6)
     together, apart = [make() for _ in range(9)], [Novelty() for _ in range(9)]
     for turn in range(6000):
         places = sorted(chance.sample(range(9), chance.randint(1, 9))) if turn % 3 else list(range(9))
@@ -71,7 +77,7 @@ def test_a_panel_steps_as_each_detector_by_itself() -> None:
 def test_a_panel_refuses_what_is_not_finite() -> None:
     detectors = [make(), make()]
     with pytest.raises(ValueError, match="finite"):
-        native.panel()([detector.handle for detector in detectors], [1.0, math.nan])
+        make_panel()([detector.handle for detector in detectors], [1.0, math.nan])
 
 
 @pytest.mark.parametrize(
