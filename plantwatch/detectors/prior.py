@@ -112,6 +112,11 @@ class Prior:
         return self.low + lowest / self.inverse, self.low + (highest + 1) / self.inverse
 
 
+def cells_of(text: str) -> bytes:
+    """The cells of one view in a detector's state."""
+    return base64.b64decode(text)
+
+
 def judgement_digest(config_digest: str, priors: Mapping[str, Prior]) -> str:
     """16 hexadecimal digits that name how readings are judged: by parameters, and by priors where there are any."""
     if not priors:
