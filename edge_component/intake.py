@@ -12,6 +12,7 @@ from enum import StrEnum
 from operator import attrgetter
 from typing import Final
 
+from edge_component import fitting
 from edge_component.forwarding import Forwarding
 from edge_component.numbering import Numbering, Taking
 from edge_component.sources import local_topics
@@ -76,7 +77,7 @@ class Intake:
         for message in sorted(messages, key=attrgetter("topic")):
             for item in local_topics.read(message, self._pipeline.tenant):
                 if not item.source or self._is_next(item):
-                    self._keep(item.outcome)
+                    self._keep(item.outcome, message.topic)
 
     def seal(self) -> Addition:
         """All that waits, for the spool. Call `sealed_is_safe` with it when the spool has it."""
@@ -140,15 +141,17 @@ class Intake:
             self._acknowledge[key] = self._numbering.last_taken(*key)
         return False
 
-    def _keep(self, outcome: Reading | Rejection) -> None:
-        if isinstance(outcome, Rejection):
-            self._refuse(outcome)
+    def _keep(self, outcome: Reading | Rejection, topic: str) -> None:
+        # Before it is numbered: a number without a reading would be missing in every ledger.
+        kept = outcome if isinstance(outcome, Rejection) else fitting.checked(outcome, topic)
+        if isinstance(kept, Rejection):
+            self._refuse(kept)
             return
-        sequence = self._numbering.next_sequence(outcome.device)
+        sequence = self._numbering.next_sequence(kept.device)
         # The first seven fields are what the sensor said; positions, because `_replace` costs three times as much.
-        scored = self._pipeline.watch(Reading(*outcome[:7], self._gateway, self._epoch, sequence))
+        scored = self._pipeline.watch(Reading(*kept[:7], self._gateway, self._epoch, sequence))
         self.counts[Count.ACCEPTED] += 1
-        self._scored.append(scored)
+        self._scored.append(fitting.shortened(scored))
         if scored.transitions:
             self.counts[Count.ALERTS] += len(scored.transitions)
             self.has_alerts = True

@@ -17,6 +17,8 @@ TELEMETRY_FILTER: Final = "plantwatch/telemetry/+"
 """Local topics with readings; the last level is the device."""
 ACKS_TOPIC: Final = "plantwatch/acks"
 STATUS_TOPIC: Final = "plantwatch/status"
+# Nucleus lite ends the whole connection of a component that publishes more than about 7,300 B at once.
+IOT_CORE_BYTES_MAX: Final = 7_200
 _ACCESS_CONTROL: Final = "accessControl"
 
 
@@ -91,6 +93,8 @@ class EdgeSettings:
         problems = [f"{key}: must be above 0" for key in positive if getattr(self, key) <= 0]
         if self.batch_bytes_max > self.primary_in_flight_bytes_max:
             problems.append("batch_bytes_max: above primary_in_flight_bytes_max")
+        if self.batch_bytes_max > IOT_CORE_BYTES_MAX:
+            problems.append(f"batch_bytes_max: above {IOT_CORE_BYTES_MAX}, which is what the nucleus takes")
         return problems
 
     def _dr_problems(self) -> list[str]:
