@@ -1,4 +1,4 @@
-"""The container's entry point: SageMaker runs the image with `serve` as its argument.
+"""The container's entry point: SageMaker runs the image with `serve` or `train` as its argument.
 
 python -m models.serving serve|train
 """
@@ -16,10 +16,10 @@ logger = logging.getLogger(__name__)
 
 
 def main(arguments: list[str]) -> int:
-    """2 for a wrong call or setting, else what `serve` says."""
+    """2 for a wrong call or setting, else what `serve` or `train` says."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
-    if arguments != ["serve"]:
-        logger.error("usage: python -m models.serving serve")
+    if arguments not in (["serve"], ["train"]):
+        logger.error("usage: python -m models.serving serve|train")
         return 2
     try:
         container, sagemaker = read_settings(os.environ)
@@ -27,9 +27,14 @@ def main(arguments: list[str]) -> int:
         for problem in error.problems:
             logger.error("setting %s", problem)
         return 2
-    from models.serving.server import serve
+    # Each imports what only it needs: a server knows no training, a training no server.
+    if arguments == ["serve"]:
+        from models.serving.server import serve
 
-    return serve(container, sagemaker)
+        return serve(container, sagemaker)
+    from models.serving.training import train
+
+    return train(container)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ ROOT is /opt/ml on SageMaker; elsewhere PLANTWATCH_ML_ROOT says where it is.
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,6 +21,7 @@ from typing import Final
 from plantwatch import settings
 from plantwatch.bundle.container import SUFFIX, load
 from plantwatch.bundle.model import Bundle, InvalidBundle
+from plantwatch.telemetry import EpochMs
 
 PREFIX: Final = "PLANTWATCH_"
 # InvokeEndpoint takes no more (its service model: Body, max 6291456), and it is batch transform's default.
@@ -107,6 +109,10 @@ def read_settings(environment: Mapping[str, str]) -> tuple[ContainerSettings, Sa
         settings.load(ContainerSettings, environment, prefix=PREFIX),
         settings.load(SageMakerSettings, environment, prefix="SAGEMAKER_"),
     )
+
+
+def now_ms() -> EpochMs:
+    return time.time_ns() // 1_000_000
 
 
 def load_bundle(folder: Path) -> Bundle:

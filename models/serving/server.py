@@ -14,9 +14,8 @@ from typing import Any, Final
 from waitress import create_server, wasyncore
 
 from models.serving.application import Application
-from models.serving.container import CannotServe, ContainerSettings, Folders, SageMakerSettings, load_bundle
+from models.serving.container import CannotServe, ContainerSettings, Folders, SageMakerSettings, load_bundle, now_ms
 from models.serving.scorer import Scorer
-from plantwatch.telemetry import EpochMs
 
 logger = logging.getLogger(__name__)
 
@@ -31,10 +30,6 @@ BODY_SLACK_BYTES: Final = 2**20
 ANSWER_BYTES_IN_MEMORY: Final = 64 * 2**20
 # What is in work at SIGTERM; well before SIGKILL.
 FINISH_S: Final = 20.0
-
-
-def now_ms() -> EpochMs:
-    return time.time_ns() // 1_000_000
 
 
 def serve(container: ContainerSettings, sagemaker: SageMakerSettings) -> int:
