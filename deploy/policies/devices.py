@@ -18,9 +18,9 @@ def device_policy(names: Names) -> dict[str, Any]:
 
     A device may publish on any level below its own name, though only `telemetry` is understood: the broker would answer
     a mistyped level with a refusal that few devices show anybody; so the rule takes it, and it ends as a dead letter.
+    It may subscribe to nothing: that branch is the way up, and nothing is sent down yet.
     """
     prefix = f"arn:aws:iot:{names.region}:{names.account}"
-    own = f"tenants/{names.tenant}/devices/{_SELF}/*"
     return {
         "Version": "2012-10-17",
         "Statement": [
@@ -34,14 +34,8 @@ def device_policy(names: Names) -> dict[str, Any]:
             {
                 "Sid": "OwnTopics",
                 "Effect": "Allow",
-                "Action": ["iot:Publish", "iot:Receive"],
-                "Resource": f"{prefix}:topic/{own}",
-            },
-            {
-                "Sid": "OwnFilters",
-                "Effect": "Allow",
-                "Action": "iot:Subscribe",
-                "Resource": f"{prefix}:topicfilter/{own}",
+                "Action": "iot:Publish",
+                "Resource": f"{prefix}:topic/tenants/{names.tenant}/devices/{_SELF}/*",
             },
         ],
     }

@@ -222,7 +222,7 @@ DRIFTS: dict[str, tuple[str, Mutation, str]] = {
         ),
         "groups",
     ),
-    "device policy": ("iot_policy", _publish_anywhere, "document.Statement[2].Resource[0]"),
+    "device policy": ("iot_policy", _publish_anywhere, "document.Statement[1].Resource[0]"),
     "rule partition key": ("iot_topic_rule", _other_partition_key, "actions[0].kinesis.partitionKey"),
     "rule error queue": ("iot_topic_rule", _other_error_queue, "errorAction.sqs.queueUrl"),
     "rule disabled": (

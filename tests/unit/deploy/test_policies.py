@@ -55,7 +55,7 @@ def granted(policy: Policy) -> Iterator[tuple[str, str]]:
                     yield action, resource
 
 
-def test_the_device_policy() -> None:
+def test_a_device_may_connect_as_itself_and_publish_below_its_own_name_and_nothing_else() -> None:
     assert device_policy(HERE) == {
         "Version": "2012-10-17",
         "Statement": [
@@ -69,14 +69,8 @@ def test_the_device_policy() -> None:
             {
                 "Sid": "OwnTopics",
                 "Effect": "Allow",
-                "Action": ["iot:Publish", "iot:Receive"],
+                "Action": "iot:Publish",
                 "Resource": f"arn:aws:iot:us-east-1:123456789012:topic/tenants/acme/devices/{THING}/*",
-            },
-            {
-                "Sid": "OwnFilters",
-                "Effect": "Allow",
-                "Action": "iot:Subscribe",
-                "Resource": f"arn:aws:iot:us-east-1:123456789012:topicfilter/tenants/acme/devices/{THING}/*",
             },
         ],
     }
