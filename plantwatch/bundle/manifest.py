@@ -171,8 +171,14 @@ def _training(fields: Mapping[str, Any] | None) -> Training | None:
         machines=_take(fields, "machines", int),
         first=_take(fields, "first", int),
         last=_take(fields, "last", int),
-        sources=coerce(tuple[str, ...], _take(fields, "sources", list)),
+        sources=tuple(_texts(_take(fields, "sources", list))),
     )
+
+
+def _texts(items: list[Any]) -> list[str]:
+    if any(type(item) is not str for item in items):
+        raise InvalidBundle(BundleProblem.MANIFEST, "sources are no texts")
+    return items
 
 
 def _calibration(fields: Mapping[str, Any] | None) -> Calibration | None:
