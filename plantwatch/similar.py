@@ -1,8 +1,8 @@
 """Past incidents that looked like this one: who has seen it before knows what it was.
 
 Two incidents are alike when the same signals carry them in the same proportion: the cosine of their causes' shares, a
-signal that was too high being another one than the same signal too low, and each sensor fault being one of its own. Kinds
-never mix; each step of severity apart costs a tenth. 1 is the same picture, 0 has nothing in common.
+signal that was too high being another one than the same signal too low, and each sensor fault being one of its own.
+Kinds never mix; each step of severity apart costs a tenth. 1 is the same picture, 0 has nothing in common.
 """
 
 from __future__ import annotations
