@@ -1,13 +1,16 @@
 # Everything that these targets install goes into this folder: .venv/ (the product), .venv-emulator/ (the two
-# emulated regions of the laptop edition, which pin their own botocore) and build/ (what runs leave behind).
+# emulated regions of the laptop edition, which pin their own botocore), plantwatch/native/lib/ (the native core),
+# .venv-native/ (the compiler that builds it for artefacts) and build/ (what runs leave behind).
 PYTHON ?= python3
 VENV := .venv
 EMULATOR := .venv-emulator
+CROSS := .venv-native
+NATIVE := plantwatch/native
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PACKAGES := plantwatch edge_component kcl_consumer deploy models localcloud benchmarks tests
 
-.PHONY: help setup setup-test demo test faults check format up down status reset bench lock clean prerequisites
+.PHONY: help setup setup-test demo test faults check format up down status reset bench lock clean prerequisites native
 .DELETE_ON_ERROR:
 
 help:
@@ -16,9 +19,10 @@ help:
 	@echo "make faults  kill everything once, with the DR region away for a minute"
 	@echo "make check   format, lint, types, import contracts"
 	@echo "make bench   measure speed and memory, write build/bench/main.json"
+	@echo "make native  build the native core for x86_64 and aarch64 into plantwatch/native/lib/, for artefacts"
 	@echo "make up | status | down | reset    the local cloud, for plantwatch replay FILE.csv"
 
-setup: $(VENV)/.demo $(EMULATOR)/.ready
+setup: $(VENV)/.demo $(NATIVE)/lib/.built $(EMULATOR)/.ready
 
 setup-test: setup $(VENV)/.test
 
@@ -49,6 +53,20 @@ $(EMULATOR)/.ready: locks/emulator.lock | prerequisites
 	@test -x $(EMULATOR)/bin/python || $(PYTHON) -m venv $(EMULATOR)
 	@$(EMULATOR)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r locks/emulator.lock
 	@touch $@
+
+# With this machine's C compiler; without one the pure Python version does the same, slower.
+$(NATIVE)/lib/.built: $(wildcard $(NATIVE)/core/*) $(NATIVE)/build.py | $(VENV)/.demo
+	@$(BIN)/python -m plantwatch.native.build
+	@mkdir -p $(@D) && touch $@
+
+$(CROSS)/.ready: locks/native.lock | prerequisites
+	@echo "setup: $(CROSS) (a C compiler for x86_64 and aarch64)"
+	@test -x $(CROSS)/bin/python || $(PYTHON) -m venv $(CROSS)
+	@$(CROSS)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r locks/native.lock
+	@touch $@
+
+native: $(CROSS)/.ready
+	@$(CROSS)/bin/python -m plantwatch.native.build --for-artefacts
 
 demo: setup
 	@$(BIN)/python -m localcloud.demo
@@ -87,8 +105,9 @@ lock: setup-test
 	@$(UV_COMPILE) locks/lock.in -o locks/lock.lock
 	@$(UV_COMPILE) locks/build.in -o locks/build.lock
 	@$(UV_COMPILE) locks/emulator.in -o locks/emulator.lock
+	@$(UV_COMPILE) locks/native.in -o locks/native.lock
 	@for extra in cli edge consumer deploy score demo; do $(UV_COMPILE) pyproject.toml --extra $$extra -o locks/$$extra.lock; done
 	@$(UV_COMPILE) pyproject.toml --extra demo --extra test -c locks/demo.lock -o locks/test.lock
 
 clean:
-	rm -rf $(VENV) $(EMULATOR) build
+	rm -rf $(VENV) $(EMULATOR) $(CROSS) $(NATIVE)/lib build

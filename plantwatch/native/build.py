@@ -9,6 +9,7 @@ The first never fails: without a compiler, or where it fails, the pure Python ve
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,9 +19,11 @@ from typing import Final
 
 from plantwatch.native import library
 
-MACHINES: Final = ("x86_64", "aarch64")
-# The oldest glibc of a Linux that still gets repairs (RHEL 7's successors have newer ones) and of Greengrass's hosts.
-_GLIBC: Final = "2.17"
+# By the name of `uname -m`, the number that an ELF file for it bears at _ELF_MACHINE_AT (System V ABI supplements).
+MACHINES: Final = {"x86_64": 62, "aarch64": 183}
+_ELF_MACHINE_AT: Final = 18
+# Amazon Linux 2 and Greengrass's other hosts have a newer one.
+_GLIBC: Final = (2, 17)
 _COMPILERS: Final = ("cc", "gcc", "clang")
 
 
@@ -69,9 +72,28 @@ def build_for_artefacts(folder: Path = library.BUILT) -> list[Path]:
     built = []
     for machine in MACHINES:
         target = library.path_of(machine, folder)
-        build([sys.executable, "-m", "ziglang", "cc", "-target", f"{machine}-linux-gnu.{_GLIBC}"], target)
+        system = f"{machine}-linux-gnu.{'.'.join(map(str, _GLIBC))}"
+        build([sys.executable, "-m", "ziglang", "cc", "-target", system], target)
+        check_artefact(target.read_bytes(), machine)
         built.append(target)
     return built
+
+
+def check_artefact(library_bytes: bytes, machine: str) -> None:
+    """What can be told of a library without running it. ValueError says what is wrong with it."""
+    if library_bytes[:6] != b"\x7fELF\x02\x01":
+        raise ValueError("no 64-bit little-endian ELF file")
+    number = int.from_bytes(library_bytes[_ELF_MACHINE_AT : _ELF_MACHINE_AT + 2], "little")
+    if number != MACHINES[machine]:
+        raise ValueError(f"built for ELF machine {number}, not for {machine} ({MACHINES[machine]})")
+    sources = b"".join(source.read_bytes() for source in library.SOURCES.glob("*.c"))
+    exported = set(re.findall(rb"^PW_EXPORT .*?(pw_\w+)\(", sources, re.MULTILINE))
+    missing = exported - set(library_bytes.split(b"\0"))
+    if missing:
+        raise ValueError(f"it lacks {sorted(missing)}")
+    versions = {tuple(map(int, found)) for found in re.findall(rb"GLIBC_(\d+)\.(\d+)", library_bytes)}
+    if max(versions) > _GLIBC:
+        raise ValueError(f"it needs glibc {max(versions)}; the oldest host has {_GLIBC}")
 
 
 if __name__ == "__main__":
