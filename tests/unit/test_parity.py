@@ -1,0 +1,227 @@
+"""One bundle, one stream of readings: every runtime that scores gives the same scores, to the last digit.
+
+A runtime joins by one function in `RUNTIMES`: the bundle's file and the stream in, what it made of each reading out.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import pytest
+
+from edge_component.intake import Intake
+from edge_component.numbering import Numbering
+from edge_component.sources.local_topics import LocalMessage
+from models.serving.application import Application
+from models.serving.container import load_bundle
+from models.serving.scorer import Scorer
+from plantwatch import envelope
+from plantwatch.bundle.container import save
+from plantwatch.bundle.runtime import watching
+from plantwatch.machine import Machines
+from plantwatch.pipeline import Pipeline
+from plantwatch.record import Record, encode_record
+from plantwatch.scoring import ScoredReading
+from plantwatch.telemetry import Source, parse_reading, telemetry_topic
+from tests.bundle_support import AT, bundle
+
+TENANT: Final = "acme"
+GATEWAY: Final = "gateway-1"
+STEPS: Final = 1_200
+# Of which these are somehow strange.
+FAULT: Final = range(800, 860)
+
+
+class Sent(NamedTuple):
+    """One reading as its device published it."""
+
+    device: str
+    fields: dict[str, Any]
+    received_at: int
+
+
+class Judged(NamedTuple):
+    """What a runtime made of one reading."""
+
+    device: str
+    observed_at: int
+    score: float
+    shares: dict[str, float]
+    faults: dict[str, str]
+    open_kinds: tuple[str, ...]
+    warming_up: bool
+    bundle: str
+
+
+def stream() -> list[Sent]:
+    """Three pumps: one well, one whose flow breaks away, one whose sensor is stuck and which falls silent. Now and
+    then a sensor gives no value, and one reading comes late."""
+    sent: list[Sent] = []
+    random_ = random.Random(7)
+    for step in range(STEPS):
+        at = AT + 1000 * step
+        for device in ("pump-1", "pump-2", "pump-3"):
+            flow, pressure = random_.gauss(10.0, 0.4), random_.gauss(5.0, 0.4)
+            if step in FAULT:
+                flow += 0.04 * (step - FAULT.start) if device == "pump-2" else 0.0
+                pressure = 5.25 if device == "pump-3" else pressure
+            fields: dict[str, Any] = {"ts": at, "flow": flow, "pressure": pressure if step % 97 else None}
+            sent.append(Sent(device, fields, at + 20))
+    late = sent.pop(3 * 500)
+    sent.insert(3 * 510, late._replace(received_at=AT + 1000 * 510))
+    return sent
+
+
+def judged(scored: ScoredReading) -> Judged:
+    return Judged(
+        scored.reading.device,
+        scored.reading.observed_at,
+        scored.score,
+        dict(scored.shares),
+        {fault.signal: fault.fault for fault in scored.faults},
+        scored.open_kinds,
+        scored.warming_up,
+        scored.bundle,
+    )
+
+
+def edge_batches(bundle_path: Path, readings: list[Sent]) -> Iterator[tuple[bytes, int]]:
+    """What the gateway publishes, and when the region receives it."""
+    intake = Intake(
+        Pipeline(watching(str(bundle_path)), tenant=TENANT),
+        Numbering(last_taken=lambda _: 0, last_numbered=lambda _: 0),
+        gateway=GATEWAY,
+        epoch=1,
+        batch_bytes_max=5_000,
+    )
+    for item in readings:
+        topic = f"plantwatch/telemetry/{item.device}"
+        intake.accept([LocalMessage(topic, json.dumps(item.fields).encode(), item.received_at)])
+    for message in intake.seal().messages:
+        yield message.payload, readings[-1].received_at + 1000
+
+
+def edge(bundle_path: Path, readings: list[Sent]) -> list[Judged]:
+    return [
+        judged(scored)
+        for payload, at in edge_batches(bundle_path, readings)
+        for scored in envelope.decode(payload, Source(TENANT, GATEWAY), received_at=at).scored
+    ]
+
+
+def consumer(bundle_path: Path, readings: list[Sent]) -> list[Judged]:
+    """Things that publish by themselves: scored in the region."""
+    pipeline = Pipeline(watching(str(bundle_path)), tenant=TENANT)
+    effects = [
+        pipeline.accept(
+            encode_record(
+                Record(telemetry_topic(TENANT, item.device), item.received_at, json.dumps(item.fields).encode())
+            ),
+            arrived_at=item.received_at,
+        )
+        for item in readings
+    ]
+    return [judged(scored) for effect in effects for scored in effect.scored]
+
+
+def consumer_of_batches(bundle_path: Path, readings: list[Sent]) -> list[Judged]:
+    """A gateway's batches, adopted as they were scored at the edge."""
+    pipeline = Pipeline(watching(str(bundle_path)), tenant=TENANT, gateways=[GATEWAY])
+    found: list[Judged] = []
+    for payload, at in edge_batches(bundle_path, readings):
+        record = Record(telemetry_topic(TENANT, GATEWAY), at, payload)
+        effects = pipeline.accept(encode_record(record), arrived_at=at)
+        assert effects.adopted == len(effects.scored)
+        found += map(judged, effects.scored)
+    return found
+
+
+def model_server(bundle_path: Path, readings: list[Sent]) -> list[Judged]:
+    """The SageMaker server: one session, a few hundred readings a request."""
+    clock = lambda: readings[-1].received_at  # noqa: E731
+    application = Application(Scorer(load_bundle(bundle_path.parent), clock=clock), clock, 6 * 2**20)
+    session, found = "NEW_SESSION", list[Judged]()
+    for start in range(0, len(readings), 500):
+        answers, session = _invoke(application, [_instance(item) for item in readings[start : start + 500]], session)
+        found += [
+            Judged(
+                answer["device"], answer["observed_at"], answer["score"], answer["shares"], answer["faults"],
+                tuple(answer["open_kinds"]), answer["warming_up"], answer["bundle"],
+            )
+            for answer in answers
+        ]  # fmt: skip
+    return found
+
+
+def _instance(item: Sent) -> dict[str, Any]:
+    signals = {name: value for name, value in item.fields.items() if name != "ts"}
+    return {
+        "tenant": TENANT, "device": item.device, "ts": item.fields["ts"], "signals": signals,
+        "received_at": item.received_at,
+    }  # fmt: skip
+
+
+def _invoke(application: Application, instances: list[Any], session: str) -> tuple[list[Any], str]:
+    body = json.dumps({"instances": instances}).encode()
+    headers: dict[str, str] = {}
+    [answer] = application(
+        {
+            "REQUEST_METHOD": "POST", "PATH_INFO": "/invocations", "CONTENT_TYPE": "application/json",
+            "CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body),
+            "HTTP_X_AMZN_SAGEMAKER_SESSION_ID": session,
+        },
+        lambda _status, sent: headers.update(sent),
+    )  # fmt: skip
+    opened = headers.get("X-Amzn-SageMaker-New-Session-Id", session).partition(";")[0]
+    return json.loads(answer)["scores"], opened
+
+
+RUNTIMES: Final[dict[str, Callable[[Path, list[Sent]], list[Judged]]]] = {
+    "edge": edge,
+    "consumer": consumer,
+    "consumer of batches": consumer_of_batches,
+    "model server": model_server,
+}
+
+
+@pytest.fixture(scope="module")
+def bundle_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "pumps.bundle"
+    save(bundle(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def oracle() -> list[Judged]:
+    """The machines themselves, without any runtime, file or wire around them."""
+    machines = Machines.of(bundle())
+    readings = (
+        parse_reading(json.dumps(item.fields).encode(), Source(TENANT, item.device), received_at=item.received_at)
+        for item in stream()
+    )
+    return in_order([judged(machines.watch(reading)) for reading in readings])
+
+
+def in_order(found: list[Judged]) -> list[Judged]:
+    return sorted(found, key=lambda item: (item.device, item.observed_at))
+
+
+def test_the_stream_has_something_to_disagree_about(oracle: list[Judged]) -> None:
+    assert len(oracle) == 3 * STEPS
+    strange = [item for item in oracle if item.score > 0.99]
+    assert {item.device for item in strange} >= {"pump-2"}
+    assert len({item.score for item in oracle}) > 30
+    assert any(item.faults for item in oracle)
+    assert any(len(item.shares) > 1 for item in oracle)
+    assert {kind for item in oracle for kind in item.open_kinds} == {"process_anomaly", "sensor_fault"}
+    assert {item.bundle for item in oracle} == {bundle().digest}
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_the_same_bundle_gives_the_same_scores(runtime: str, bundle_path: Path, oracle: list[Judged]) -> None:
+    assert in_order(RUNTIMES[runtime](bundle_path, stream())) == oracle
