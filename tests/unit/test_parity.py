@@ -215,7 +215,7 @@ def test_the_stream_has_something_to_disagree_about(oracle: list[Judged]) -> Non
     assert len(oracle) == 3 * STEPS
     strange = [item for item in oracle if item.score > 0.99]
     assert {item.device for item in strange} >= {"pump-2"}
-    assert len({item.score for item in oracle}) > 30
+    assert len({item.score for item in oracle}) > 20
     assert any(item.faults for item in oracle)
     assert any(len(item.shares) > 1 for item in oracle)
     assert {kind for item in oracle for kind in item.open_kinds} == {"process_anomaly", "sensor_fault"}
