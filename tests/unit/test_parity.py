@@ -68,7 +68,9 @@ def stream() -> list[Sent]:
         for device in ("pump-1", "pump-2", "pump-3"):
             flow, pressure = random_.gauss(10.0, 0.4), random_.gauss(5.0, 0.4)
             if step in FAULT:
-                flow += 0.04 * (step - FAULT.start) if device == "pump-2" else 0.0
+                if device == "pump-2":
+                    flow += 0.04 * (step - FAULT.start)
+                    pressure -= 0.06 * (step - FAULT.start)
                 pressure = 5.25 if device == "pump-3" else pressure
             fields: dict[str, Any] = {"ts": at, "flow": flow, "pressure": pressure if step % 97 else None}
             sent.append(Sent(device, fields, at + 20))
