@@ -17,8 +17,6 @@ from typing import Final
 from benchmarks.rows import Row, at_most, publish
 from localcloud.cloud import Layout, LocalCloud
 from localcloud.demo import watch_over
-from localcloud.processes import free_ports
-from localcloud.region import Region
 from localcloud.replay import Send, Via, received_alerts, sender
 from localcloud.report import percentiles
 from localcloud.simulator.machines import Machine, PressureLoss
@@ -40,7 +38,7 @@ NAMES: Final = ("publish to alert received, p50", "publish to alert received, p9
 
 def measure() -> list[Row]:
     with TemporaryDirectory(prefix="plantwatch-bench-") as folder:
-        cloud = LocalCloud(_layout(Path(folder)), die_with_parent=True)
+        cloud = LocalCloud(Layout.on_free_ports(Path(folder)), die_with_parent=True)
         try:
             cloud.up(lambda _: None)
             latencies = _alert_latencies(cloud)
@@ -98,11 +96,6 @@ def _loss(index: int, live_at: EpochMs) -> PressureLoss:
     first, last = FAULTS_S
     share = index * 37 % 100 / 100  # spread, and not in the order of sending
     return PressureLoss(live_at + round((first + share * (last - first)) * 1000), live_at + LIVE_S * 1000)
-
-
-def _layout(root: Path) -> Layout:
-    ports = free_ports(5)
-    return Layout(root, Region("primary", "us-east-1", *ports[:2]), Region("dr", "us-west-2", *ports[2:4]), ports[4])
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from deploy.ensure.clients import Target
 from deploy.provision import onboard_thing, provision
 from edge_component.mqtt import MqttEndpoint
 from localcloud import region as regions
-from localcloud.processes import AlreadyRunning, ProcessSpec, ProcessTable
+from localcloud.processes import AlreadyRunning, ProcessSpec, ProcessTable, free_ports
 from localcloud.region import DR, PRIMARY, REPOSITORY, Region
 from localcloud.simulator.local_source import ACCESS_CONTROL
 
@@ -73,6 +73,13 @@ class Layout:
     receiver_port: int = RECEIVER_PORT
     things: tuple[str, ...] = ()
     gateways: tuple[str, ...] = (GATEWAY,)
+
+    @classmethod
+    def on_free_ports(cls, root: Path) -> Layout:
+        """Beside whatever runs on this machine."""
+        ports = free_ports(5)
+        primary, dr = Region("primary", PRIMARY.name, *ports[:2]), Region("dr", DR.name, *ports[2:4])
+        return cls(root, primary, dr, ports[4])
 
     @property
     def regions(self) -> tuple[Region, Region]:
@@ -196,6 +203,13 @@ class LocalCloud:
     def down(self) -> None:
         # A consumer whose shards were split or merged takes the whole of its daemon's 30 s (KCL 3.1.3).
         self.processes.stop_all(grace_s=40)
+        self.processes.close()
+        self.layout.socket_path.unlink(missing_ok=True)
+
+    def stop_at_once(self) -> None:
+        """For an interrupted command: everything in about three seconds. What is stored stays; what was on its way is
+        sent again after the next `up`."""
+        self.processes.stop_at_once()
         self.processes.close()
         self.layout.socket_path.unlink(missing_ok=True)
 

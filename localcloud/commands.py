@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,9 +19,10 @@ from deploy.ensure.credentials import MissingPrivateKey
 from deploy.topology import InvalidTopology
 from localcloud import show
 from localcloud.cloud import TENANT, Layout, LocalCloud, NotACloud, NotRunning, NotSetUp
+from localcloud.interrupt import heard_once
 from localcloud.processes import AlreadyRunning, PortTaken, ProcessDied
 from localcloud.region import REPOSITORY
-from localcloud.replay import Incomplete, Via, replay, summarize
+from localcloud.replay import Incomplete, Replay, Via, replay, so_far, summarize
 from plantwatch.csvfile import InvalidFile
 from plantwatch.ports import DeliveryFailed
 from plantwatch.telemetry import InvalidReading, checked_name
@@ -28,6 +30,7 @@ from plantwatch.telemetry import InvalidReading, checked_name
 DEFAULT_ROOT = REPOSITORY / "build" / "local"
 EXIT_FAILED = 1
 EXIT_INCOMPLETE = 3
+EXIT_INTERRUPTED = 130
 
 Root = Annotated[Path, typer.Option("--root", help="The local cloud's folder.", show_default=False)]
 console = Console(stderr=True, highlight=False)
@@ -44,13 +47,15 @@ def register(app: typer.Typer) -> None:
 
 def up(root: Root = DEFAULT_ROOT) -> None:
     """Start the local cloud (two regions, replicator, gateway, consumers) and leave it running."""
-    cloud = LocalCloud(Layout(root))
-    with explained():
+    with explained("stopping what was started"):
+        # Until everything runs, nothing outlives this command, even if it is killed.
+        cloud = LocalCloud(Layout(root), die_with_parent=True)
+        log_to(cloud.processes.log_path("commands"))
         try:
             cloud.up(say)
+            cloud.processes.release()
         except BaseException:
-            console.print("stopping what was started")
-            cloud.down()
+            cloud.stop_at_once()
             raise
     say("running; try: plantwatch replay FILE.csv --tenant acme --device pump-7 --via edge")
 
@@ -79,15 +84,27 @@ def status(root: Root = DEFAULT_ROOT, as_json: Annotated[bool, typer.Option("--j
 
 def down(root: Root = DEFAULT_ROOT) -> None:
     """Stop the local cloud; what is stored stays for the next `up`."""
-    LocalCloud(Layout(root)).down()
+    with explained("stopping at once"):
+        _stop(LocalCloud(Layout(root)))
     say("stopped")
 
 
 def reset(root: Root = DEFAULT_ROOT) -> None:
     """Stop the local cloud and forget everything that it stored, certificates included."""
-    with explained():
-        LocalCloud(Layout(root)).reset()
+    with explained("stopping at once; nothing was forgotten"):
+        cloud = LocalCloud(Layout(root))
+        _stop(cloud)
+        cloud.forget()
     say("stopped, and everything forgotten")
+
+
+def _stop(cloud: LocalCloud) -> None:
+    """Each process in its own time; all at once where the user has no patience."""
+    try:
+        cloud.down()
+    except KeyboardInterrupt:
+        cloud.stop_at_once()
+        raise
 
 
 def replay_file(
@@ -105,18 +122,18 @@ def replay_file(
 
     Example: plantwatch replay pump.csv --tenant acme --device pump-7 --via edge --report r.json
     """
-    with explained():
-        if tenant != TENANT:
-            raise InvalidFile(f"the local cloud has one tenant, {TENANT}, not {tenant}")
-        checked_name(device)
-        cloud = LocalCloud.running(root)
-        if via is Via.THING and device in cloud.layout.gateways:
-            raise InvalidFile(f"{device} is a gateway: a thing of that name would take its sessions over")
+    with explained("no more rows are sent; what was sent is still being stored"):
+        cloud = _cloud_for(root, tenant, device, via)
         if report is not None:
             report.parent.mkdir(parents=True, exist_ok=True)
             report.touch()
-        run = replay(cloud, file, device=device, via=via, rate=rate, say=say)
-        result = summarize(cloud, run, say=say)
+        run = Replay(file, device, via)
+        try:
+            replay(cloud, run, rate=rate, say=say)
+            result = summarize(cloud, run, say=say)
+        except KeyboardInterrupt:
+            say(so_far(cloud, run))
+            raise
     if report is not None:
         report.write_text(json.dumps(result, indent=1))
     show.replay_report(Console(highlight=False), result)
@@ -124,19 +141,42 @@ def replay_file(
         raise typer.Exit(EXIT_INCOMPLETE)
 
 
+def _cloud_for(root: Path, tenant: str, device: str, via: Via) -> LocalCloud:
+    """The running cloud, if it can take this device's rows."""
+    if tenant != TENANT:
+        raise InvalidFile(f"the local cloud has one tenant, {TENANT}, not {tenant}")
+    checked_name(device)
+    cloud = LocalCloud.running(root)
+    log_to(cloud.processes.log_path("commands"))
+    if via is Via.THING and device in cloud.layout.gateways:
+        raise InvalidFile(f"{device} is a gateway: a thing of that name would take its sessions over")
+    return cloud
+
+
+def log_to(file: Path) -> None:
+    """What libraries tell of this command, such as broken connections, belongs into a file, not between its lines."""
+    logging.basicConfig(filename=file, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+
+
 @contextmanager
-def explained() -> Iterator[None]:
-    """What a user can do something about is one line, not a traceback; Ctrl-C says that it was heard."""
+def explained(interrupted: str = "nothing was changed") -> Iterator[None]:
+    """What a user can do something about is one line, not a traceback; so is Ctrl-C, which says `interrupted`."""
     try:
-        yield
+        with heard_once(interrupted):
+            yield
     except _EXPLAINED as error:
-        console.print(f"error: {error}", style="red", markup=False)
+        console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        if hint := next((hint for kind, hint in _HINTS.items() if isinstance(error, kind)), ""):
+            console.print(hint, markup=False, soft_wrap=True)
         raise typer.Exit(EXIT_FAILED) from None
     except KeyboardInterrupt:
-        console.print("interrupted")
-        raise typer.Exit(130) from None
+        raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
+_HINTS: Mapping[type[Exception], str] = {
+    PortTaken: "A local cloud that was left running? `plantwatch down` stops it. Else end the process that is named.",
+    ProcessDied: "`plantwatch up` starts again what has ended, and goes on with what is stored.",
+}
 _EXPLAINED = (
     AlreadyRunning,
     DeliveryFailed,
@@ -156,7 +196,7 @@ _EXPLAINED = (
 
 
 def say(line: str) -> None:
-    console.print(line, markup=False)
+    console.print(line, markup=False, soft_wrap=True)
 
 
 def print_status(rows: list[dict[str, Any]]) -> None:

@@ -7,12 +7,12 @@ a recorded series, and judges the run by what the stores hold. Exit code 0 only 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from rich.console import Console
 from localcloud import plant as plants
 from localcloud import series, show
 from localcloud.cloud import Layout, LocalCloud
-from localcloud.commands import explained
+from localcloud.commands import explained, log_to
 from localcloud.evidence import LakeView, read_region
 from localcloud.plant import Plant, Tick
 from localcloud.region import REPOSITORY
@@ -40,6 +40,7 @@ from localcloud.replay import (
 from localcloud.report import Expected, Facts, build
 from plantwatch.telemetry import TIMESTAMP_KEY, isoformat
 
+INTERRUPTED: Final = "stopping everything"
 FOLDER: Final = REPOSITORY / "build" / "demo"
 _WATCH_S: Final = 0.2
 _SETTLE_S: Final = 2.0
@@ -110,15 +111,17 @@ class Interrupted(Exception):
 def run_plant(cloud: LocalCloud, plant: Plant, stopwatch: Stopwatch) -> tuple[Marks, Marks]:
     """Let the plant run to its end; returns what the gateway's machines and what the things have sent."""
     ended = threading.Event()
-    with ThreadPoolExecutor(3) as threads:
-        edge = threads.submit(send_by_gateway, cloud, plant, ended)
-        things = threads.submit(send_by_things, cloud, plant, ended)
-        threads.submit(announce_live, plant, ended, stopwatch)
-        try:
-            watch_over(cloud, [edge, things])
-        finally:
-            ended.set()
+    threads = ThreadPoolExecutor(3)
+    edge = threads.submit(send_by_gateway, cloud, plant, ended)
+    things = threads.submit(send_by_things, cloud, plant, ended)
+    threads.submit(announce_live, plant, ended, stopwatch)
+    try:
+        watch_over(cloud, [edge, things])
         return edge.result(), things.result()
+    finally:
+        ended.set()
+        # Whoever interrupts does not wait for acknowledgements.
+        threads.shutdown(wait=False)
 
 
 def announce_live(plant: Plant, ended: threading.Event, stopwatch: Stopwatch) -> None:
@@ -160,7 +163,7 @@ def replay_recorded(cloud: LocalCloud, stopwatch: Stopwatch) -> tuple[Replay, li
     """A recorded series through the same path, and the alerts that its labels justify."""
     recorded = series.find_or_make(FOLDER)
     stopwatch.say(f"replaying {recorded.title} as {recorded.device}")
-    run = replay(cloud, recorded.file, device=recorded.device, via=Via.EDGE, say=lambda _: None)
+    run = replay(cloud, Replay(recorded.file, recorded.device, Via.EDGE), say=lambda _: None)
     return run, [Expected(recorded.device, recorded.title, "", recorded.windows)]
 
 
@@ -214,19 +217,30 @@ def main() -> int:
     file = FOLDER / "report.json"
     file.unlink(missing_ok=True)
     try:
-        with explained(), ExitStack() as stack:
-            cloud = LocalCloud(Layout(FOLDER / "cloud", things=plants.THINGS), die_with_parent=True)
-            stack.callback(cloud.down)
-            cloud.forget()
-            cloud.up(stopwatch.say)
-            report = run(cloud, stopwatch)
-            stopwatch.say("stopping")
+        with explained(INTERRUPTED):
+            report = run_all(stopwatch)
     except typer.Exit as ended:  # explained already
         return ended.exit_code
     file.write_text(json.dumps(report, indent=1))
     show.demo_report(console, report)
     where_next(console, file)
     return 0 if report["ok"] else 1
+
+
+def run_all(stopwatch: Stopwatch) -> dict[str, Any]:
+    """A new cloud, the run, the report; nothing runs any more when it returns, or raises."""
+    cloud = LocalCloud(Layout(FOLDER / "cloud", things=plants.THINGS), die_with_parent=True)
+    log_to(cloud.processes.log_path("demo"))
+    try:
+        cloud.forget()
+        cloud.up(stopwatch.say)
+        report = run(cloud, stopwatch)
+        stopwatch.say("stopping")
+        cloud.down()
+    except BaseException:
+        cloud.stop_at_once()
+        raise
+    return report
 
 
 def where_next(console: Console, report: Path) -> None:
@@ -237,4 +251,7 @@ def where_next(console: Console, report: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    # Threads of an interrupted run may still wait for acknowledgements, and Python would wait for them.
+    os._exit(code)

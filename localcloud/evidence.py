@@ -6,21 +6,34 @@ Every function reads; none counts what it was told. A reading is identified by i
 
 from __future__ import annotations
 
+import base64
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from boto3.dynamodb.conditions import Key
 
 from deploy.topology import Names
-from plantwatch.aws.dead_letters import read_dead_letters
+from plantwatch.aws.dead_letters import dead_letters_folder
 from plantwatch.aws.lake import decompress_lines, readings_prefix
 from plantwatch.pipeline import decode
 from plantwatch.telemetry import Reading, isoformat
 
 MARK: Final = "row"
 _ANYONE: Final = ("*",)
+# In a refused payload, which may be cut, and no JSON.
+_MARK_IN_BYTES: Final = re.compile(rb'"' + MARK.encode() + rb'": ?"([^"]+)"')
+
+
+class Refused(NamedTuple):
+    """A dead letter of one device: why, and whose mark it bears ("" where it bears none)."""
+
+    device: str
+    mark: str
+    reason: str
+    detail: str
 
 
 @dataclass
@@ -66,32 +79,49 @@ def mark_of_row(row: Mapping[str, Any]) -> str:
 
 
 class LakeView:
-    """The rows of one region's lake, read again only where an object is new or was replaced."""
+    """What one region's bucket holds: stored rows and dead letters, each object read again only where it is new or was
+    replaced. With `since` (epoch seconds) only objects that were written since then."""
 
-    def __init__(self, s3: Any, names: Names) -> None:
+    def __init__(self, s3: Any, names: Names, *, since: float = 0.0) -> None:
         self._s3 = s3
         self._bucket = names.lake_bucket
-        self._prefix = readings_prefix(names.tenant, names.region)
+        self._readings = readings_prefix(names.tenant, names.region)
+        self._letters = dead_letters_folder(names.tenant, names.region) + "/"
+        self._since = since
         self._objects: dict[str, tuple[str, list[Mapping[str, Any]]]] = {}
 
     def refresh(self) -> None:
-        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
-        for entry in (entry for page in pages for entry in page.get("Contents", ())):
-            key, etag = entry["Key"], entry["ETag"]
-            if self._objects.get(key, ("", []))[0] != etag:
-                body = self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
-                self._objects[key] = etag, list[Mapping[str, Any]](decompress_lines(body))
+        for prefix in (self._readings, self._letters):
+            pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
+            for entry in (entry for page in pages for entry in page.get("Contents", ())):
+                key, etag = entry["Key"], entry["ETag"]
+                written = entry["LastModified"].timestamp()
+                if written >= self._since and self._objects.get(key, ("", []))[0] != etag:
+                    body = self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+                    self._objects[key] = etag, list[Mapping[str, Any]](decompress_lines(body))
 
     def rows(self, devices: Collection[str] | None = None) -> Iterator[Mapping[str, Any]]:
-        """Every row, repeats included, of all devices or of some."""
-        for _, rows in self._objects.values():
-            yield from (row for row in rows if devices is None or row["device"] in devices)
+        """Every stored row, repeats included, of all devices or of some."""
+        yield from (row for row in self._lines(self._readings) if devices is None or row["device"] in devices)
 
     def marks(self, devices: Collection[str] | None = None) -> dict[str, Counter[str]]:
         marks: dict[str, Counter[str]] = {}
         for row in self.rows(devices):
             marks.setdefault(row["device"], Counter())[mark_of_row(row)] += 1
         return marks
+
+    def refused(self) -> Iterator[Refused]:
+        """Every dead letter. Its device is the last level but one of an IoT topic, the last one of a local topic."""
+        for letter in self._lines(self._letters):
+            levels = letter["topic"].split("/")
+            device = levels[3] if levels[0] == "tenants" and len(levels) > 3 else levels[-1]
+            found = _MARK_IN_BYTES.search(base64.b64decode(letter["payload"]))
+            yield Refused(device, found[1].decode() if found else "", letter["reason"], letter["detail"])
+
+    def _lines(self, prefix: str) -> Iterator[Mapping[str, Any]]:
+        for key, (_, lines) in self._objects.items():
+            if key.startswith(prefix):
+                yield from lines
 
 
 def read_region(session: Any, names: Names, lake: LakeView, *, devices: Collection[str] | None = None) -> Stored:
@@ -102,8 +132,7 @@ def read_region(session: Any, names: Names, lake: LakeView, *, devices: Collecti
             stored.stream.setdefault(reading.device, Counter())[mark_of_reading(reading)] += 1
     lake.refresh()
     stored.lake = lake.marks(devices)
-    letters = read_dead_letters(session.client("s3"), names.lake_bucket, tenant=names.tenant, region=names.region)
-    stored.dead_letters.update(letter["reason"] for letter in letters)
+    stored.dead_letters.update(letter.reason for letter in lake.refused())
     return stored
 
 

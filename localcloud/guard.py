@@ -1,4 +1,4 @@
-"""Stops a ProcessTable's processes when the process that opened it has ended, even by kill -9.
+"""Stops a ProcessTable's processes when the process that opened it has ended, even by kill -9, unless released.
 
 Its standard input is a pipe whose other end only that process holds: the kernel closes it, whatever happened.
 
@@ -11,7 +11,7 @@ import signal
 import sys
 from pathlib import Path
 
-from localcloud.processes import ProcessTable
+from localcloud.processes import RELEASE, ProcessTable
 
 # Whoever started them is gone and nobody waits for a tidy end; regions still want to write their state down.
 GRACE_S = 3.0
@@ -20,8 +20,8 @@ GRACE_S = 3.0
 def main() -> None:
     # A Ctrl-C is meant for the command that we guard.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.stdin.buffer.read()
-    ProcessTable(Path(sys.argv[1])).stop_all(GRACE_S)
+    if sys.stdin.buffer.read() != RELEASE:
+        ProcessTable(Path(sys.argv[1])).stop_at_once(GRACE_S)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ from localcloud import procfs
 LOG_BYTES_MAX: Final = 20_000_000
 LOG_TAIL_LINES: Final = 15
 MARK: Final = "LOCALCLOUD_PROCESS"
+# What the guard reads when it shall go and stop nothing.
+RELEASE: Final = b"release"
 # A killed process is gone within milliseconds, unless the kernel holds it in uninterruptible sleep.
 KILL_TIMEOUT_S: Final = 10.0
 # Below Linux' and IANA's ranges of clients' ports (32768 and 49152 upwards).
@@ -162,11 +164,30 @@ class ProcessTable:
         for name in reversed(self.names()):
             self.stop(name, grace_s)
 
+    def stop_at_once(self, grace_s: float = 2.0) -> None:
+        """Stop everything at the same time, for whoever has no patience; also what was just being started, and is in
+        no record yet."""
+        records = self._records()
+        members = [process for running in records for process in self._members(running)]
+        for running in records:
+            if self._is_alive(running):
+                _signal(running.pid, signal.SIGTERM)
+        _poll(lambda: not any(map(self._is_alive, records)), grace_s)
+        _kill_all(lambda: _still_running(members) + self._marked())
+        for running in records:
+            self._end(running, [])
+
     def close(self) -> None:
         """Let the guard go. Called after `stop_all`; without it the guard goes when this process ends."""
-        if self._guard is not None and self._guard.stdin is not None:
-            self._guard.stdin.close()
-            self._guard.wait()
+        self._dismiss(b"")
+
+    def release(self) -> None:
+        """From now on everything may outlive this process: the guard goes and stops nothing."""
+        self._dismiss(RELEASE)
+
+    def _dismiss(self, word: bytes) -> None:
+        if self._guard is not None:
+            self._guard.communicate(word)
             self._guard = None
 
     def check_alive(self) -> None:
@@ -235,6 +256,11 @@ class ProcessTable:
             ),
             key=lambda process: (process.started, process.pid),
         )
+
+    def _marked(self) -> list[procfs.Process]:
+        """Whatever carries the mark of any process of this table."""
+        beginning = f"{MARK}={self._mark('')}"
+        return [process for process in procfs.every() if procfs.has_variable(process.pid, beginning, whole=False)]
 
     def _open_log(self, name: str) -> IO[bytes]:
         path = self.log_path(name)

@@ -46,13 +46,15 @@ def argv(pid: int) -> list[str]:
     return raw.decode(errors="replace").split("\0")[:-1]
 
 
-def has_variable(pid: int, assignment: str) -> bool:
-    """Whether the process was started with NAME=value in its environment (False where we may not look)."""
+def has_variable(pid: int, assignment: str, *, whole: bool = True) -> bool:
+    """Whether the process was started with NAME=value in its environment, or, unless `whole`, with a value that begins
+    like this. False where we may not look."""
     try:
         raw = (PROC / str(pid) / "environ").read_bytes()
     except OSError:
         return False
-    return assignment.encode() in raw.split(b"\0")
+    ends = b"\0" if whole else b""
+    return b"\0" + assignment.encode() + ends in b"\0" + raw
 
 
 def rss_mb(pid: int) -> float:

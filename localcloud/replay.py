@@ -9,28 +9,32 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from edge_component.nucleus import NucleusAddress
 from edge_component.sources.local_topics import SEQUENCE_KEY, SOURCE_KEY
 from localcloud.cloud import TENANT, LocalCloud
-from localcloud.evidence import MARK, LakeView, Stored, read_region
+from localcloud.evidence import MARK, LakeView, Stored, mark_of_row, read_region
 from localcloud.report import ReceivedAlert, alert_fields
 from localcloud.simulator.local_source import LocalSource
 from localcloud.simulator.thing_publisher import ThingPublisher
 from plantwatch.csvfile import BadRow, InvalidFile, Row, columns_of, read_rows, signals_of
-from plantwatch.telemetry import ATTRIBUTES_MAX, TIMESTAMP_KEY
+from plantwatch.telemetry import ATTRIBUTES_MAX, TIMESTAMP_KEY, InvalidReading
 
 # Nothing new stored anywhere for so long: what is still missing will not come. A consumer that starts needs 15 s, one
 # whose daemon was killed a minute.
 QUIET_S_MAX: Final = 120.0
 _POLL_S: Final = 0.5
 _SETTLE_S: Final = 1.0
+# The store notes when it was written to in whole seconds.
+_CLOCK_STEP_S: Final = 2.0
 _RESERVED: Final = frozenset({TIMESTAMP_KEY, SOURCE_KEY, SEQUENCE_KEY, MARK})
 
 Progress = Callable[[str], None]
@@ -49,42 +53,64 @@ class Incomplete(Exception):
     """Not everything that was sent has been acknowledged or stored in time."""
 
 
+class RefusedRow(NamedTuple):
+    """A row that became no stored reading, where that was decided (`file`, `local bus`, `broker`, or a region's role),
+    and why."""
+
+    number: int
+    by: str
+    reason: str
+    detail: str
+
+
 @dataclass
 class Replay:
-    """One replay: what was sent, what was refused."""
+    """One replay: what was sent, what was refused before it could be sent."""
 
-    name: str
     file: Path
     device: str
     via: Via
+    name: str = field(default_factory=lambda: secrets.token_hex(4))
     started_at: float = field(default_factory=time.time)
     sent: set[str] = field(default_factory=set)
-    bad_rows: list[BadRow] = field(default_factory=list)
+    refused: list[RefusedRow] = field(default_factory=list)
+
+    @property
+    def count(self) -> str:
+        return f"{len(self.sent)} rows sent, {len(self.refused)} refused"
 
     def is_mine(self, mark: str) -> bool:
         return mark.startswith(f"{self.name}:")
 
 
-def replay(
-    cloud: LocalCloud, file: Path, *, device: str, via: Via, rate: float | None = None, say: Progress = print
-) -> Replay:
-    """Send every good row, in the file's order, at `rate` rows/s (None: as fast as they are taken)."""
-    expect_sendable(file)
-    run = Replay(secrets.token_hex(4), file, device, via)
-    rows = read_rows(file, received_at=round(time.time() * 1000))
-    with sender(cloud, [device], via) as send:
+def replay(cloud: LocalCloud, run: Replay, *, rate: float | None = None, say: Progress = print) -> Replay:
+    """Send every good row, in the file's order, at `rate` rows/s (None: as fast as they are taken). What was sent so
+    far is in `run` at any time."""
+    expect_sendable(run.file)
+    cloud.processes.check_alive()
+    rows = read_rows(run.file, received_at=round(time.time() * 1000))
+    with sender(cloud, [run.device], run.via) as send:
         for row in _paced(rows, rate):
-            if isinstance(row, BadRow):
-                run.bad_rows.append(row)
-                say(f"{file.name}:{row.number}: {row.reason} ({row.detail})")
-                continue
-            mark = f"{run.name}:{row.number}"
-            send(device, _fields(row, mark))
-            run.sent.add(mark)
-            if len(run.sent) % 1000 == 0:
+            if _send_row(run, row, send) and len(run.sent) % 1000 == 0:
                 say(f"{len(run.sent)} rows sent")
-    say(f"{len(run.sent)} rows sent, {len(run.bad_rows)} refused")
+    say(run.count)
     return run
+
+
+def _send_row(run: Replay, row: Row | BadRow, send: Send) -> bool:
+    """Whether it could be sent; notes in `run` what became of it."""
+    if isinstance(row, BadRow):
+        run.refused.append(RefusedRow(row.number, "file", str(row.reason), row.detail))
+        return False
+    mark = f"{run.name}:{row.number}"
+    try:
+        send(run.device, _fields(row, mark))
+    except InvalidReading as error:
+        by = "local bus" if run.via is Via.EDGE else "broker"
+        run.refused.append(RefusedRow(row.number, by, str(error.reason), error.detail))
+        return False
+    run.sent.add(mark)
+    return True
 
 
 def expect_sendable(file: Path) -> None:
@@ -134,46 +160,60 @@ def things_sender(cloud: LocalCloud, devices: Sequence[str], drain_s: float = QU
             endpoints = {region.role: cloud.layout.mqtt_endpoint(device, region) for region in cloud.layout.regions}
             things[device] = stack.enter_context(ThingPublisher(TENANT, device, endpoints))
         yield ThingsSender(things)
-        late = {device: thing.health() for device, thing in things.items() if not thing.drain(drain_s)}
+        late = [f"{device}: {thing.health_text()}" for device, thing in things.items() if not thing.drain(drain_s)]
         if late:
-            raise Incomplete(f"not acknowledged by both regions: {late}")
+            raise Incomplete(f"not acknowledged by both regions: {', '.join(late)}")
 
 
 def wait_until_stored(
     cloud: LocalCloud, sent: Mapping[str, set[str]], views: Mapping[str, LakeView], *, say: Progress = print
 ) -> None:
-    """Until both lakes have every mark of every device, or nothing more has come for a while."""
-    wanted = sum(map(len, sent.values()))
+    """Until both regions hold every mark of every device, as a row or as a dead letter, or nothing more has come for a
+    while."""
+    wanted = sum(map(len, sent.values())) * len(views)
     before, moved_at = -1, time.monotonic()
     while time.monotonic() - moved_at < QUIET_S_MAX:
         cloud.processes.check_alive()
-        stored = 0
-        for view in views.values():
-            view.refresh()
-            marks = view.marks(sent.keys())
-            stored += sum(len(sent[device] & found.keys()) for device, found in marks.items())
-        if stored == wanted * len(views):
+        stored = sum(map(len, _settled(sent, views)))
+        if stored == wanted:
             return
         if stored != before:
             before, moved_at = stored, time.monotonic()
-            say(f"stored {stored} of {wanted * len(views)} rows in {len(views)} regions")
+            say(f"stored {stored} of {wanted} rows in {len(views)} regions")
         time.sleep(_POLL_S)
 
 
-def lake_views(cloud: LocalCloud) -> dict[str, LakeView]:
+def _settled(sent: Mapping[str, set[str]], views: Mapping[str, LakeView]) -> Iterator[set[tuple[str, str]]]:
+    """Of each region: (device, mark) of what is stored or refused there by now."""
+    for view in views.values():
+        view.refresh()
+        found = {(device, mark) for device, marks in view.marks(sent.keys()).items() for mark in marks}
+        found |= {(letter.device, letter.mark) for letter in view.refused()}
+        yield {(device, mark) for device, mark in found if mark in sent.get(device, ())}
+
+
+def lake_views(cloud: LocalCloud, *, since: float = 0.0) -> dict[str, LakeView]:
     """One view per region's role; make and use them within `cloud.aws()`."""
     return {
-        region.role: LakeView(cloud.session(region.role).client("s3"), cloud.layout.names(region))
+        region.role: LakeView(cloud.session(region.role).client("s3"), cloud.layout.names(region), since=since)
         for region in cloud.layout.regions
     }
+
+
+def so_far(cloud: LocalCloud, run: Replay) -> str:
+    """What an interrupted replay has done: one line."""
+    with cloud.aws():
+        views = lake_views(cloud, since=run.started_at - _CLOCK_STEP_S)
+        stored = [len(found) for found in _settled({run.device: run.sent}, views)]
+    regions = ", ".join(f"{count} in {role}" for role, count in zip(views, stored, strict=True))
+    return f"{run.count}; stored so far: {regions}"
 
 
 def summarize(cloud: LocalCloud, run: Replay, *, say: Progress = print) -> dict[str, Any]:
     """Wait for the stores, then the replay's report."""
     with cloud.aws():
         views = lake_views(cloud)
-        sent = {run.device: run.sent}
-        wait_until_stored(cloud, sent, views, say=say)
+        wait_until_stored(cloud, {run.device: run.sent}, views, say=say)
         time.sleep(_SETTLE_S)  # the last alert is sent before its reading is stored, but takes its way by HTTP
         stored = {
             region.role: only_mine(
@@ -184,12 +224,13 @@ def summarize(cloud: LocalCloud, run: Replay, *, say: Progress = print) -> dict[
             )
             for region in cloud.layout.regions
         }
+    refused = {role: _refused_there(role, view, run) for role, view in views.items()}
     alerts = [
         alert
         for alert in received_alerts(cloud)
         if alert.body["device"] == run.device and alert.received_at >= run.started_at * 1000
     ]
-    regions = {role: _region(found, run) for role, found in stored.items()}
+    regions = {role: _region(found, refused[role], run) for role, found in stored.items()}
     return {
         "ok": bool(run.sent) and all(not region["missing"] and not region["duplicate"] for region in regions.values()),
         "file": str(run.file),
@@ -198,10 +239,38 @@ def summarize(cloud: LocalCloud, run: Replay, *, say: Progress = print) -> dict[
         "via": str(run.via),
         "duration_s": round(time.time() - run.started_at, 1),
         "sent": len(run.sent),
-        "bad_rows": [{"row": bad.number, "reason": str(bad.reason), "detail": bad.detail} for bad in run.bad_rows],
+        "known_before": _known_before(views["primary"], run),
+        "bad_rows": [_bad_row(row) for row in _once([*run.refused, *chain.from_iterable(refused.values())])],
         "regions": regions,
         "alerts": [alert_fields(alert) for alert in alerts if alert.is_opening],
     }
+
+
+def _refused_there(role: str, view: LakeView, run: Replay) -> list[RefusedRow]:
+    """This replay's rows among a region's dead letters."""
+    return [
+        RefusedRow(int(letter.mark.rpartition(":")[2]), role, letter.reason, letter.detail)
+        for letter in view.refused()
+        if letter.device == run.device and letter.mark in run.sent
+    ]
+
+
+def _once(rows: Iterable[RefusedRow]) -> list[RefusedRow]:
+    """Each row of the file once, in its order, although both regions refuse it."""
+    return sorted({row.number: row for row in sorted(rows, reverse=True)}.values())
+
+
+def _bad_row(row: RefusedRow) -> dict[str, Any]:
+    return {"row": row.number, "refused_by": row.by, "reason": row.reason, "detail": row.detail}
+
+
+def _known_before(view: LakeView, run: Replay) -> int:
+    """Rows of this replay with an observed time of which the device had a reading before: the same file again."""
+    mine: set[str] = set()
+    others: set[str] = set()
+    for row in view.rows({run.device}):
+        (mine if mark_of_row(row) in run.sent else others).add(row["observed_at"])
+    return len(mine & others)
 
 
 def only_mine(stored: Stored, run: Replay) -> Stored:
@@ -219,21 +288,26 @@ def received_alerts(cloud: LocalCloud) -> list[ReceivedAlert]:
     return [ReceivedAlert(line["message"], line["received_at"]) for line in map(json.loads, lines)]
 
 
-def _region(stored: Stored, run: Replay) -> dict[str, Any]:
-    missing = stored.missing({run.device: run.sent})
+def _region(stored: Stored, refused: Sequence[RefusedRow], run: Replay) -> dict[str, Any]:
+    accounted = {f"{run.name}:{row.number}" for row in refused}
+    missing = stored.missing({run.device: run.sent - accounted})
+    reasons = Counter(row.reason for row in refused)
     return {
         "region": stored.region,
         "received": stored.received,
         "redelivered": stored.redelivered,
         "duplicate": stored.duplicate,
         "missing": sum(map(len, missing.values())),
+        "rejected": reasons.total(),
+        "rejected_by_reason": dict(sorted(reasons.items())),
         "lake_rows": stored.lake_rows,
     }
 
 
 def _fields(row: Row, mark: str) -> dict[str, Any]:
+    """The mark stands first: it shall be found in the beginning of a payload that was refused and cut."""
     missing = dict.fromkeys(row.missing)
-    return {TIMESTAMP_KEY: row.observed_at, **row.signals, **missing, **row.attributes, MARK: mark}
+    return {TIMESTAMP_KEY: row.observed_at, MARK: mark, **row.signals, **missing, **row.attributes}
 
 
 def _paced(rows: Iterator[Row | BadRow], rate: float | None) -> Iterator[Row | BadRow]:

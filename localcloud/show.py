@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 Report = Mapping[str, Any]
+BAD_ROWS_SHOWN = 10
 
 _SEVERITY_STYLE = {"high": "red", "medium": "yellow", "low": "cyan"}
 _LEDGER = {
@@ -30,11 +31,27 @@ def replay_report(console: Console, report: Report) -> None:
     console.print(
         f"\n{report['file']} as {report['device']} via {report['via']}: {verdict}[/], {report['duration_s']} s"
     )
-    console.print(f"{report['sent']} rows sent, {len(report['bad_rows'])} refused")
-    for bad in report["bad_rows"][:10]:
-        console.print(f"  row {bad['row']}: {bad['reason']} {bad['detail']}", markup=False)
+    bad_rows(console, report["bad_rows"])
     console.print(ledger(report["regions"]))
+    for role, region in report["regions"].items():
+        for reason, count in region["rejected_by_reason"].items():
+            console.print(f"{role} refused {count}: {reason}")
     alert_cards(console, report["alerts"])
+    if report["known_before"]:
+        console.print(
+            f"{report['known_before']} of {report['sent']} rows are of times of which {report['device']} had readings"
+            " before: nothing new was learnt from them, and what was alerted then is not alerted again",
+            soft_wrap=True,
+        )
+
+
+def bad_rows(console: Console, rows: Sequence[Report]) -> None:
+    """Each row that was refused, by whom and why, up to a screen of them."""
+    for bad in rows[:BAD_ROWS_SHOWN]:
+        by = "" if bad["refused_by"] == "file" else f", refused by the {bad['refused_by']}"
+        console.print(f"  row {bad['row']}{by}: {bad['reason']} ({bad['detail']})", markup=False, soft_wrap=True)
+    if len(rows) > BAD_ROWS_SHOWN:
+        console.print(f"  and {len(rows) - BAD_ROWS_SHOWN} more rows, all in --report FILE")
 
 
 def demo_report(console: Console, report: Report) -> None:

@@ -1,4 +1,4 @@
-"""The loss ledger: of the readings sent, which were stored, refused, stored twice, or are missing.
+"""Which readings have arrived: what is a repeat, and what is missing.
 
 A gateway numbers its readings per device (epoch, sequence), so what arrived is a few ranges, what is missing are the
 holes between them, and a repeat is known exactly, however late. A plain thing's readings are known by their keys; of
@@ -10,9 +10,7 @@ from __future__ import annotations
 import hashlib
 from array import array
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from plantwatch.telemetry import Reading
@@ -142,35 +140,3 @@ class Arrivals:
             if len(self._epochs) > EPOCHS_MAX:  # the one that was first seen longest ago
                 del self._epochs[next(iter(self._epochs))]
         return seen
-
-
-@dataclass(frozen=True)
-class Account:
-    """One device in one region: readings sent, received (different ones), stored twice, missing (at most 20 named)."""
-
-    device: str
-    sent: int
-    received: int
-    duplicate: int
-    missing: int
-    missing_keys: tuple[str, ...] = ()
-
-
-@dataclass
-class Ledger:
-    """Counts of one region: `stored` for every stored reading, then `balance` against what was sent."""
-
-    counts: dict[str, Counter[str]] = field(default_factory=dict)
-
-    def stored(self, device: str, key: str) -> None:
-        self.counts.setdefault(device, Counter())[key] += 1
-
-    def balance(self, sent: Mapping[str, Iterable[str]]) -> list[Account]:
-        """One account per device that sent anything or of which anything is stored."""
-        return [self._account(device, set(sent.get(device, ()))) for device in sorted({*sent, *self.counts})]
-
-    def _account(self, device: str, sent: set[str]) -> Account:
-        stored = self.counts.get(device, Counter())
-        missing = sorted(sent - stored.keys())
-        duplicate = sum(count - 1 for count in stored.values())
-        return Account(device, len(sent), len(stored), duplicate, len(missing), tuple(missing[:20]))

@@ -11,6 +11,7 @@ import logging
 import secrets
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from edge_component.nucleus import Nucleus, NucleusAddress, NucleusUnavailable, 
 from edge_component.settings import ACKS_TOPIC, TELEMETRY_FILTER
 from localcloud.simulator.outstanding import Outstanding
 from plantwatch.ports import DeliveryFailed
+from plantwatch.telemetry import InvalidReading, RejectionReason
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ class LocalSource:
     def __init__(self, address: NucleusAddress, *, window: int = WINDOW_READINGS, resend_after_s: float = 3.0) -> None:
         # A source that starts anew numbers anew, under a new name.
         self.name = f"source-{secrets.token_hex(4)}"
+        self.refused: Counter[RejectionReason] = Counter()
         self._address = address
         self._window = window
         self._resend_after_s = resend_after_s
@@ -67,13 +70,18 @@ class LocalSource:
         self._thread.join()
 
     def send(self, device: str, fields: Mapping[str, Any], *, timeout_s: float = 60.0) -> None:
-        """Queue one reading; waits while the window is full. DeliveryFailed where it stays full."""
+        """Queue one reading; waits while the window is full. DeliveryFailed where it stays full; InvalidReading, noted
+        in `refused`, where it is larger than the local bus takes: nobody would ever acknowledge it."""
         with self._changed:
             if not self._changed.wait_for(lambda: len(self._outstanding) < self._window, timeout_s):
-                raise DeliveryFailed(f"no acknowledgement from the edge component for {timeout_s} s")
+                raise DeliveryFailed(f"no acknowledgement from the edge component for {timeout_s:g} s")
             if not self._outstanding:
                 self._progress_at = time.monotonic()
-            self._outstanding.add(device, fields)
+            try:
+                self._outstanding.add(device, fields)
+            except InvalidReading as error:
+                self.refused[error.reason] += 1
+                raise
             self._changed.notify_all()
 
     def drain(self, timeout_s: float) -> bool:

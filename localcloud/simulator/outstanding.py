@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from edge_component.sources.local_topics import SEQUENCE_KEY, SOURCE_KEY
+from plantwatch.telemetry import InvalidReading, RejectionReason
 
 # Nucleus lite closes the connection above 10 kB of IPC message: 6.5 kB are 8.7 kB as base64, plus its JSON and headers.
 _MESSAGE_BYTES_MAX: Final = 6_500
@@ -51,11 +52,16 @@ class Outstanding:
         return not any(state.unsent for state in self._devices.values())
 
     def add(self, device: str, fields: Mapping[str, Any]) -> None:
+        """InvalidReading, and nothing is added, where the bus takes no message that holds it: it would be sent for
+        ever."""
         state = self._devices.setdefault(device, _Device())
+        numbers = {SOURCE_KEY: self._source, SEQUENCE_KEY: state.last + 1}
+        encoded = json.dumps({**fields, **numbers}, separators=(",", ":")).encode()
+        if len(encoded) > _MESSAGE_BYTES_MAX:
+            raise InvalidReading(
+                RejectionReason.TOO_LARGE, f"{len(encoded)} bytes, the local bus takes {_MESSAGE_BYTES_MAX}"
+            )
         state.last += 1
-        encoded = json.dumps(
-            {**fields, SOURCE_KEY: self._source, SEQUENCE_KEY: state.last}, separators=(",", ":")
-        ).encode()
         numbered = _Numbered(state.last, encoded)
         state.unacknowledged.append(numbered)
         state.unsent.append(numbered)
@@ -81,7 +87,7 @@ class Outstanding:
 
 
 def _fill(unsent: deque[_Numbered]) -> Iterator[bytes]:
-    """Readings for one message: at least one, together at most _MESSAGE_BYTES_MAX."""
+    """Readings for one message: at least one, together about _MESSAGE_BYTES_MAX."""
     size = 0
     while unsent and (size == 0 or size + len(unsent[0].encoded) < _MESSAGE_BYTES_MAX):
         encoded = unsent.popleft().encoded

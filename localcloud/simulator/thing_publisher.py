@@ -11,7 +11,7 @@ from edge_component.mqtt import MqttEndpoint
 from edge_component.transports import MqttTransport
 from localcloud.simulator.memory_queue import MemoryQueue
 from plantwatch.ports import DeliveryFailed
-from plantwatch.telemetry import TIMESTAMP_KEY
+from plantwatch.telemetry import PAYLOAD_BYTES_MAX, TIMESTAMP_KEY, InvalidReading, RejectionReason
 
 # A thing that publishes once a second survives an outage of an hour.
 _ROWS_MAX: Final = 3_600
@@ -58,9 +58,12 @@ class ThingPublisher:
         self.publish_bytes(payload, timeout_s=timeout_s)
 
     def publish_bytes(self, payload: bytes, *, timeout_s: float = 60.0) -> None:
-        """Any payload, also one that will be refused."""
+        """Any payload, also one that the region will refuse. InvalidReading for one that no broker takes: IoT Core ends
+        the connection that sends it, every time."""
+        if len(payload) > PAYLOAD_BYTES_MAX:
+            raise InvalidReading(RejectionReason.TOO_LARGE, f"{len(payload)} bytes, IoT Core takes {PAYLOAD_BYTES_MAX}")
         if not self._queue.add(payload, timeout_s):
-            raise DeliveryFailed(f"the queue is full: {self.health()}")
+            raise DeliveryFailed(f"the queue is full: {self.health_text()}")
         for leg in self._legs.values():
             leg.wake()
 
@@ -70,3 +73,13 @@ class ThingPublisher:
 
     def health(self) -> dict[str, Health]:
         return {role: leg.health() for role, leg in self._legs.items()}
+
+    def health_text(self) -> str:
+        """Each region in a few words: `dr not connected, 12 messages wait: AwsCrtError: ...`."""
+        return "; ".join(_in_words(role, health) for role, health in self.health().items())
+
+
+def _in_words(role: str, health: Health) -> str:
+    state = "connected" if health.connected else "not connected"
+    error = f": {health.last_error}" if health.last_error else ""
+    return f"{role} {state}, {health.queued_rows} messages wait{error}"

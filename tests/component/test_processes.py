@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -207,6 +208,47 @@ def test_a_killed_command_leaves_nothing_running(tmp_path: Path) -> None:
         parent.kill()
         parent.wait()
         table.stop_all(grace_s=0.0)
+
+
+def test_what_was_released_outlives_its_command(tmp_path: Path) -> None:
+    command = (
+        "import sys; from pathlib import Path; from localcloud.processes import ProcessSpec, ProcessTable\n"
+        f"table = ProcessTable(Path({str(tmp_path)!r}), die_with_parent=True)\n"
+        "table.start(ProcessSpec('worker', (sys.executable, '-c', 'import time; time.sleep(600)')))\n"
+        "table.release()\n"
+    )
+    subprocess.run([sys.executable, "-c", command], cwd=REPOSITORY, check=True, timeout=WITHIN_S)
+    table = ProcessTable(tmp_path)
+    try:
+        assert table.alive("worker")
+    finally:
+        table.stop_all(grace_s=0.0)
+
+
+def test_all_are_stopped_at_the_same_time_each_in_its_own_way(table: ProcessTable) -> None:
+    code = "import signal, sys, time; signal.signal(15, lambda *_: (time.sleep(0.5), print('goodbye'), sys.exit()))"
+    names = [f"polite-{number}" for number in range(6)]
+    for name in names:
+        table.start(python(name, f"{code}; print('up', flush=True); time.sleep(600)"))
+    table.start(python("family", _FAMILY))
+    for name in names:
+        printed(table, name, "up")
+    printed(table, "family", "ready")
+    started = time.monotonic()
+    table.stop_at_once(grace_s=2.0)
+
+    assert time.monotonic() - started < 6 * 0.5 + 2.0
+    assert marked(table) == []
+    assert table.names() == []
+    assert all("goodbye" in table.log_tail(name) for name in names)
+
+
+def test_what_was_just_being_started_is_stopped_too(table: ProcessTable) -> None:
+    table.start(sleeper("worker"))
+    (table.run_dir / "worker.json").unlink()  # as if the interruption had come before it was written
+    table.stop_at_once(grace_s=0.0)
+
+    assert marked(table) == []
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +78,50 @@ def test_a_bad_row_is_named_and_the_rest_is_replayed(cloud: LocalCloud, tmp_path
         (22, "not_a_number"),
         (23, "invalid_timestamp"),
     ]
+
+
+def test_a_row_that_the_local_bus_does_not_take_is_named_and_the_rest_is_replayed(
+    cloud: LocalCloud, tmp_path: Path
+) -> None:
+    file = tmp_path / "long.csv"
+    with file.open("w", newline="") as out:
+        rows = csv.writer(out)
+        rows.writerow(["time", "flow", *(f"note {number}" for number in range(10))])
+        for second in range(20):
+            note = "x" * 900 if second == 7 else "short"
+            rows.writerow([isoformat(1_600_000_000_000 + 1000 * second), second, *[note] * 10])
+    report = replayed(cloud, file, "replay-long", "edge", tmp_path)
+    assert report["ok"]
+    assert report["sent"] == 19
+    assert [(bad["row"], bad["refused_by"], bad["reason"]) for bad in report["bad_rows"]] == [
+        (9, "local bus", "too_large")
+    ]
+    assert {region["rejected"] for region in report["regions"].values()} == {0}
+
+
+def test_an_interrupted_replay_says_how_far_it_came(cloud: LocalCloud, tmp_path: Path) -> None:
+    file = series.make(tmp_path).file
+    command = [sys.executable, "-m", "plantwatch.cli", "replay", str(file), "--tenant", "acme"]
+    options = ["--device", "replay-broken-off", "--rate", "1000", "--root", str(cloud.layout.root)]
+    running = subprocess.Popen([*command, *options], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
+    assert running.stderr is not None
+    assert running.stderr.readline() == "1000 rows sent\n"
+    running.send_signal(signal.SIGINT)
+    running.send_signal(signal.SIGINT)
+    said = running.stderr.read()
+    assert running.wait(30) == 130
+    assert "Traceback" not in said
+    count = re.search(r"(\d+) rows sent, 0 refused; stored so far: (\d+) in primary, (\d+) in dr", said)
+    assert count, said
+    assert 1000 <= int(count[1]) < 1500
+    assert all(int(stored) <= int(count[1]) for stored in (count[2], count[3]))
+
+
+def test_the_same_file_again_is_known(cloud: LocalCloud, tmp_path: Path) -> None:
+    file = series.make(tmp_path).file
+    first, again = (replayed(cloud, file, "replay-again", "edge", tmp_path) for _ in range(2))
+    assert (first["known_before"], len(first["alerts"])) == (0, 1)
+    assert (again["known_before"], again["alerts"], again["ok"]) == (1500, [], True)
 
 
 @pytest.mark.parametrize("name", ["skab_dev/data/valve1/0.csv", "nab_dev/data/realKnownCause/nyc_taxi.csv"])

@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plantwatch.ledger import EPOCHS_MAX, RANGES_MAX, RECENT_KEYS_MAX, Account, Arrivals, Ledger, Sequences
+from plantwatch.ledger import EPOCHS_MAX, RANGES_MAX, RECENT_KEYS_MAX, Arrivals, Sequences
 from plantwatch.telemetry import Reading
 
 
@@ -84,13 +84,3 @@ def test_what_two_shards_knew_is_known_where_they_became_one() -> None:
         for number in range(1, 20):
             joined.note(reading(1, gateway=f"gateway-{number}"))
         assert len(joined.state()["epochs"]) == EPOCHS_MAX
-
-
-def test_the_balance_counts_missing_and_double_readings() -> None:
-    ledger = Ledger()
-    for key in ("1", "2", "2", "4"):
-        ledger.stored("pump-1", key)
-    assert ledger.balance({"pump-1": ["1", "2", "3"], "pump-2": ["9"]}) == [
-        Account("pump-1", sent=3, received=3, duplicate=1, missing=1, missing_keys=("3",)),
-        Account("pump-2", sent=1, received=0, duplicate=0, missing=1, missing_keys=("9",)),
-    ]

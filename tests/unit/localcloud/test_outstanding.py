@@ -10,6 +10,7 @@ import pytest
 from edge_component.numbering import Numbering, Taking
 from localcloud.simulator.memory_queue import MemoryQueue
 from localcloud.simulator.outstanding import Outstanding
+from plantwatch.telemetry import InvalidReading, RejectionReason
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -62,3 +63,15 @@ def test_a_memory_queue_keeps_a_row_until_the_slowest_leg_has_sent_it() -> None:
     queue.acknowledge("dr", [first])
     assert queue.add(b"3", 0)
     assert not queue.wait_empty(0)
+
+
+def test_a_reading_that_the_bus_would_never_take_is_refused_and_takes_no_number() -> None:
+    outstanding = Outstanding("driver")
+    outstanding.add("pump-1", {"ts": 1, "note": "x" * 6_000})
+    with pytest.raises(InvalidReading, match="the local bus takes 6500") as refused:
+        outstanding.add("pump-1", {"ts": 2, "note": "x" * 6_500})
+    assert refused.value.reason is RejectionReason.TOO_LARGE
+    outstanding.add("pump-1", {"ts": 3})
+    sent = [item for _, payload in outstanding.messages() for item in json.loads(payload)]
+    assert [(item["ts"], item["seq"]) for item in sent] == [(1, 1), (3, 2)]
+    assert len(outstanding) == 2
