@@ -7,21 +7,15 @@ because an open incident stops learning and so changes what follows.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from models.history import DAY_MS, InvalidHistory, Series
 from models.intervals import Interval
+from plantwatch.bundle.model import Bundle
 from plantwatch.incident import Kind, Phase, Transition, incident_id
+from plantwatch.machine import Machines
 from plantwatch.scoring import ScoredReading
 from plantwatch.telemetry import EpochMs, Reading, isoformat
-
-
-class Watcher(NamedTuple):
-    """What judges: a name for people and the function of a runtime's `Machines`."""
-
-    name: str
-    watch: Callable[[Reading], ScoredReading]
 
 
 class Found(NamedTuple):
@@ -74,36 +68,25 @@ class Extent(NamedTuple):
         return (self.last - self.first) / DAY_MS
 
 
-@dataclass
-class Replay:
-    """What one watcher made of the data."""
-
-    name: str
-    found: list[Found] = field(default_factory=list)
-
-    def of_kind(self, kind: Kind) -> list[Found]:
-        return [one for one in self.found if one.kind is kind]
-
-
 Each = Callable[[Reading, Sequence[ScoredReading]], object]
-"""Told of every reading and what each watcher says of it."""
+"""Told of every reading and what is said of it with each bundle."""
 
 
 def replay(
-    series: Sequence[Series], watchers: Sequence[Watcher], each: Each | None = None
-) -> tuple[list[Extent], list[Replay]]:
-    """Every reading of every series past every watcher."""
-    replays = [Replay(watcher.name) for watcher in watchers]
-    extents = [_replay_one(one, watchers, replays, each) for one in series]
-    return extents, replays
+    series: Sequence[Series], bundles: Sequence[Bundle], each: Each | None = None
+) -> tuple[list[Extent], list[list[Found]]]:
+    """Every reading of every series judged with every bundle: how much there was, and the incidents of each bundle."""
+    found: list[list[Found]] = [[] for _ in bundles]
+    return [_replay_one(one, bundles, found, each) for one in series], found
 
 
-def _replay_one(series: Series, watchers: Sequence[Watcher], replays: Sequence[Replay], each: Each | None) -> Extent:
+def _replay_one(series: Series, bundles: Sequence[Bundle], found: Sequence[list[Found]], each: Each | None) -> Extent:
     readings = repeated = 0
     first: EpochMs | None = None
     at: EpochMs = 0
-    watches = [watcher.watch for watcher in watchers]
-    opened: list[dict[Kind, Found]] = [{} for _ in watchers]
+    # Machines know nothing of each other, so each series has its own and memory does not grow with them.
+    watches = [Machines.of(bundle, machines_max=1).watch for bundle in bundles]
+    opened: list[dict[Kind, Found]] = [{} for _ in bundles]
     for reading in series.read():
         readings += 1
         repeated += reading.observed_at == at
@@ -112,13 +95,13 @@ def _replay_one(series: Series, watchers: Sequence[Watcher], replays: Sequence[R
         scored = [watch(reading) for watch in watches]
         for place, one in enumerate(scored):
             for transition in one.transitions:
-                _note(reading, transition, opened[place], replays[place].found)
+                _note(reading, transition, opened[place], found[place])
         if each is not None:
             each(reading, scored)
     if first is None:
         raise InvalidHistory(f"{series.source}: no rows below the header")
     for place, still_open in enumerate(opened):
-        replays[place].found += [one._replace(ended_at=at) for one in still_open.values()]
+        found[place] += [one._replace(ended_at=at) for one in still_open.values()]
     return Extent(series.device, series.source, readings, repeated, first, at)
 
 

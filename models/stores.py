@@ -33,11 +33,11 @@ class Stored(NamedTuple):
 
 
 class InvalidPlace(ValueError):
-    """A place or a name that no object can be found under; the message says which and why."""
+    """A place or a name that no object can be kept under: it is none, or the service says no. The message says why."""
 
 
 class ObjectStore(Protocol):
-    """Named objects. Methods raise DeliveryFailed where the store is out of reach, Refused where it says no."""
+    """Named objects. Methods raise DeliveryFailed where the store is out of reach, InvalidPlace where it says no."""
 
     @property
     def place(self) -> str:
@@ -156,10 +156,14 @@ class S3Store:
         return self._put(name, body, IfMatch=etag)
 
     def names(self, prefix: str) -> Iterator[str]:
+        from plantwatch.aws.clients import Refused
         from plantwatch.aws.lake import list_keys
 
-        for key in list_keys(self._s3, self._bucket, self._prefix + prefix):
-            yield key.removeprefix(self._prefix)
+        try:
+            for key in list_keys(self._s3, self._bucket, self._prefix + prefix):
+                yield key.removeprefix(self._prefix)
+        except Refused as error:
+            raise InvalidPlace(str(error)) from None
 
     def _put(self, name: str, body: bytes, **condition: str) -> bool:
         # What was to be replaced may be gone meanwhile: somebody else was first too.
@@ -170,16 +174,19 @@ class S3Store:
         """What the service answers; None for one of the errors named in `unless`."""
         from botocore.exceptions import ClientError
 
-        from plantwatch.aws.clients import error_code, service_errors
+        from plantwatch.aws.clients import Refused, error_code, service_errors
 
         key = self._prefix + name
-        with service_errors(f"{doing} s3://{self._bucket}/{key}"):
-            try:
-                return call(Bucket=self._bucket, Key=key, **arguments)
-            except ClientError as error:
-                if error_code(error) in unless:
-                    return None
-                raise
+        try:
+            with service_errors(f"{doing} s3://{self._bucket}/{key}"):
+                try:
+                    return call(Bucket=self._bucket, Key=key, **arguments)
+                except ClientError as error:
+                    if error_code(error) in unless:
+                        return None
+                    raise
+        except Refused as error:
+            raise InvalidPlace(str(error)) from None
 
 
 def _bounded(body: bytes, name: str) -> bytes:

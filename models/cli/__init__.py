@@ -1,0 +1,1 @@
+"""The workshop's commands, one file a noun; found in a checkout only."""

@@ -1,0 +1,140 @@
+"""What the workshop's commands share: where they write, how they refuse, how they read bundles and configurations."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import typer
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from models.history import InvalidHistory
+from models.labels import InvalidLabel, Label, in_force, read_labels
+from models.registry import RegistryRefused
+from models.stores import InvalidPlace
+from plantwatch.bundle.container import load as load_bundle
+from plantwatch.bundle.model import Bundle, InvalidBundle
+from plantwatch.ports import DeliveryFailed
+from plantwatch.settings import InvalidSettings, load
+from plantwatch.telemetry import EpochMs
+from plantwatch.watch_config import WatchConfig
+
+EXIT_FAILED: Final = 1
+EXIT_BAD_INPUT: Final = 2
+# A configuration is below 4 kB; a file of megabytes is something else.
+_CONFIG_BYTES_MAX: Final = 1_000_000
+# Wider than any row: eight cells of at most 1,024 characters.
+_WIDE: Final = 10_000
+
+console = Console(stderr=True, highlight=False, soft_wrap=True)
+output = Console(highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def refusals(doing: str) -> Iterator[None]:
+    """Bad input is one line and exit code 2; a service out of reach is one line and exit code 1."""
+    try:
+        yield
+    except (
+        InvalidHistory, InvalidLabel, InvalidBundle, InvalidSettings, InvalidPlace, RegistryRefused,
+    ) as error:  # fmt: skip
+        raise refused(doing, str(error)) from None
+    except OSError as error:
+        raise refused(doing, f"{error.filename or ''}: {error.strerror or error}".removeprefix(": ")) from None
+    except DeliveryFailed as error:
+        console.print(f"cannot {doing}: {error}", markup=False)
+        raise typer.Exit(EXIT_FAILED) from None
+
+
+def refused(doing: str, problem: str) -> typer.Exit:
+    """Say why in one line; the exit to raise."""
+    console.print(f"cannot {doing}: {' '.join(problem.split())}", markup=False)
+    return typer.Exit(EXIT_BAD_INPUT)
+
+
+def bundle_from(bundle: Path | None, config: Path | None) -> Bundle:
+    """The bundle of a file; or one that only has the configuration of a file, or the standard one."""
+    if bundle is not None and config is not None:
+        raise InvalidSettings(["--bundle and --config: a bundle has its own configuration, give one of them"])
+    if bundle is not None:
+        return bundle_at(bundle)
+    return Bundle("standard" if config is None else "configured", config=config_from(config))
+
+
+def bundle_at(path: Path) -> Bundle:
+    """InvalidBundle names the file."""
+    try:
+        return load_bundle(path)
+    except InvalidBundle as error:
+        raise InvalidBundle(error.reason, f"{path}: {error.detail}") from None
+
+
+def config_from(config: Path | None) -> WatchConfig:
+    """The parameters that a JSON file holds; what it leaves out is as ever."""
+    if config is None:
+        return WatchConfig()
+    with config.open("rb") as file:
+        text = file.read(_CONFIG_BYTES_MAX)
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidSettings([f"{config}: {error}"]) from None
+    if not isinstance(values, dict):
+        raise InvalidSettings([f"{config}: not a JSON object"])
+    try:
+        return load(WatchConfig, values)
+    except InvalidSettings as error:
+        raise InvalidSettings([f"{config}: {problem}" for problem in error.problems]) from None
+
+
+def labels_from(path: Path | None) -> tuple[Label, ...]:
+    return () if path is None else in_force(read_labels(path))
+
+
+def write_json(path: Path, content: Any) -> None:
+    """A report as a file, which appears complete or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        unfinished.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+class Rows:
+    """A table for the terminal. Cells are text as it is: what people and files say is no markup."""
+
+    def __init__(self, *columns: str) -> None:
+        self._table = Table(box=None, padding=(0, 2, 0, 0))
+        for column in columns:
+            self._table.add_column(Text(column), no_wrap=True)
+
+    def add(self, *cells: object) -> None:
+        self._table.add_row(*(Text(str(cell)) for cell in cells))
+
+    def show(self) -> None:
+        """As wide as it has to be: a terminal breaks the line, a file or a pipe keeps it whole."""
+        wide = Console(highlight=False, width=_WIDE)
+        wide.print(self._table, width=Measurement.get(wide, wide.options, self._table).maximum)
+
+
+def user() -> str:
+    """Who runs the command, unless they say otherwise."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return f"uid {os.getuid()}"
+
+
+def now() -> EpochMs:
+    return time.time_ns() // 1_000_000
