@@ -28,6 +28,10 @@ class Detector(Protocol):
     def warming_up(self) -> bool:
         """Still too young to be asked: every surprise is 0."""
 
+    @property
+    def readings_left(self) -> int | None:
+        """Readings until the warm-up is over, 0 where it is; None where nobody can tell: the signal never varied."""
+
     def score_one(self, value: float) -> float:
         """The surprise of `value` if it came now, from 0 to SURPRISE_MAX. Changes nothing. ValueError unless finite."""
 

@@ -46,6 +46,20 @@ def nothing_is_strange_while_warming_up(make: MakeDetector) -> None:
         assert surprise == 0.0 or not was_warming_up
 
 
+def tells_how_many_readings_are_left(make: MakeDetector) -> None:
+    """Of a signal that varies from its first reading on, exactly."""
+    detector = make()
+    left = []
+    for value in signal(13):
+        if not detector.warming_up:
+            break
+        assert detector.readings_left is not None
+        left.append(detector.readings_left)
+        detector.step(value)
+    assert left == list(range(len(left), 0, -1))
+    assert detector.readings_left == 0
+
+
 def a_far_value_is_strange_and_a_usual_one_is_not(make: MakeDetector) -> None:
     detector = make()
     chance = random.Random(3)
@@ -204,6 +218,7 @@ def _refuses_state(detector: Detector, state: dict[str, object]) -> None:
 ALL: Final = (
     surprises_are_within_their_range,
     nothing_is_strange_while_warming_up,
+    tells_how_many_readings_are_left,
     a_far_value_is_strange_and_a_usual_one_is_not,
     a_constant_signal_is_never_strange,
     one_value_is_not_strange,

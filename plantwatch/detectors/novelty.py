@@ -172,6 +172,10 @@ class Novelty:
     def warming_up(self) -> bool:
         return self._low == math.inf or self._readings < self.parameters.warm_up
 
+    @property
+    def readings_left(self) -> int | None:
+        return left_of_warm_up(self._low, self._readings, self.parameters)
+
     def score_one(self, value: float) -> float:
         position = (value - self._low) * self._inverse
         if not 0.0 <= position < CELLS:
@@ -351,6 +355,13 @@ def unpacked_state(state: State) -> tuple[list[Any], list[tuple[bytes, list[floa
     if any(len(numbers) != len(_VIEW_NUMBERS) for _, numbers in views):
         raise ValueError(f"a view has the numbers {', '.join(_VIEW_NUMBERS)}")
     return [scalars[name] for name in _SCALARS], views
+
+
+def left_of_warm_up(low: float, readings: int, parameters: NoveltyParameters) -> int | None:
+    """See `Detector.readings_left`. Before there is a grid, `readings` are those that shall anchor it."""
+    if low < math.inf:
+        return max(0, math.ceil(parameters.warm_up) - readings)
+    return _START_READINGS - readings + math.ceil(parameters.warm_up) if readings < _START_READINGS else None
 
 
 def band(cells: bytes | bytearray, low: float, inverse: float) -> tuple[float, float] | None:

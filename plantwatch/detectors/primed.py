@@ -61,6 +61,10 @@ class Primed:
         return self._trial_left > 0 if self._guided else self._own.warming_up
 
     @property
+    def readings_left(self) -> int | None:
+        return self._trial_left if self._guided else self._own.readings_left
+
+    @property
     def handle(self) -> int:
         """The own detector's, once it is alone."""
         return 0 if self._guided else self._own.handle

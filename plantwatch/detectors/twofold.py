@@ -232,6 +232,10 @@ class TwofoldNovelty:
     def warming_up(self) -> bool:
         return self._readings <= self.parameters.warm_up
 
+    @property
+    def readings_left(self) -> int | None:
+        return max(0, self.parameters.warm_up + 1 - self._readings)
+
     def score_one(self, value: float) -> float:
         return self._surprise(value, follow=False, learn=False)
 

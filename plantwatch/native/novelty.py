@@ -63,6 +63,12 @@ class NativeNovelty:
         readings: int = _READINGS.unpack_from(self._memory, _READINGS_AT)[0]
         return low == math.inf or readings < self.parameters.warm_up
 
+    @property
+    def readings_left(self) -> int | None:
+        low: float = _LOW.unpack_from(self._memory)[0]
+        readings: int = _READINGS.unpack_from(self._memory, _READINGS_AT)[0]
+        return pure.left_of_warm_up(low, readings, self.parameters)
+
     def step(self, value: float) -> float:
         surprise: float = self._step(self.handle, value)
         return surprise if surprise >= 0.0 else _refuse(value)
