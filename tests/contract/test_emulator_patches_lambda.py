@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from localcloud.processes import wait_until
-from tests.region_support import NEVER_S, RunningRegion, happens
+from tests.region_support import RunningRegion, happens
 
 pytestmark = pytest.mark.component
 
@@ -143,7 +143,7 @@ def test_a_record_that_is_reported_as_failed_is_retried_and_given_up(emulator: R
     warm(poisoned)
     poisoned.put("a", "poison")
 
-    assert happens(lambda: poisoned.given_up() == [("RetryAttemptsExhausted", 1)], NEVER_S)
+    assert happens(lambda: poisoned.given_up() == [("RetryAttemptsExhausted", 1)], emulator.patience_s)
     assert poisoned.batches() == ["batch first", "batch a poison", "batch poison", "batch poison"]
 
 
@@ -154,7 +154,7 @@ def test_a_raising_function_loses_only_the_record_that_makes_it_raise(emulator: 
     poisoned.put("a", "b", "c", "poison")
     poisoned.put("after")
 
-    assert happens(lambda: "batch after" in poisoned.batches(), NEVER_S)
+    assert happens(lambda: "batch after" in poisoned.batches(), emulator.patience_s)
     assert poisoned.given_up() == [("RetryAttemptsExhausted", 1)]
 
 
@@ -168,7 +168,7 @@ def test_a_child_shard_is_read_from_its_beginning_after_its_parent(emulator: Run
     )
     split.put("child")
 
-    assert happens(lambda: split.batches() == ["batch first", "batch parent", "batch child"], NEVER_S)
+    assert happens(lambda: split.batches() == ["batch first", "batch parent", "batch child"], emulator.patience_s)
 
 
 def test_a_batch_waits_for_its_window(emulator: RunningRegion) -> None:
@@ -179,7 +179,7 @@ def test_a_batch_waits_for_its_window(emulator: RunningRegion) -> None:
     assert not happens(lambda: len(windowed.batches()) > 1, 0.5)
     windowed.put("b")
 
-    assert happens(lambda: windowed.batches() == ["batch first", "batch a b"], 2 * NEVER_S)
+    assert happens(lambda: windowed.batches() == ["batch first", "batch a b"], 2 * emulator.patience_s)
 
 
 def test_metrics_that_a_function_prints_are_metrics(emulator: RunningRegion) -> None:
@@ -187,7 +187,7 @@ def test_metrics_that_a_function_prints_are_metrics(emulator: RunningRegion) -> 
     make_function(emulator, name, MEASURES)
     emulator.client("lambda").invoke(FunctionName=name)
 
-    assert happens(lambda: _sum_of_scored(emulator) == [7.0], NEVER_S)
+    assert happens(lambda: _sum_of_scored(emulator) == [7.0], emulator.patience_s)
 
 
 def _sum_of_scored(running: RunningRegion) -> list[float]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from plantwatch.record import RULE_SQL, Record, decode_record
-from tests.region_support import NEVER_S, RunningRegion, connack_without_certificate, happens, provision, session
+from tests.region_support import RunningRegion, connack_without_certificate, happens, provision, session
 
 pytestmark = pytest.mark.component
 
@@ -41,7 +41,7 @@ def test_a_revoked_certificate_ends_the_session_that_is_open(emulator: RunningRe
     with session(emulator, device) as opened:
         emulator.client("iot").update_certificate(certificateId=device.certificate_id, newStatus="INACTIVE")
 
-        assert opened.dropped.wait(NEVER_S)
+        assert opened.dropped.wait(emulator.patience_s)
 
 
 def test_what_is_acknowledged_is_in_the_stream(emulator: RunningRegion) -> None:
@@ -82,7 +82,7 @@ def test_a_rule_feeds_a_delivery_stream(emulator: RunningRegion) -> None:
     with session(emulator, device) as opened:
         opened.publish(device.topic, b'{"a": 1}')
 
-    assert happens(lambda: emulator.client("s3").list_objects_v2(Bucket=name)["KeyCount"] == 1, NEVER_S)
+    assert happens(lambda: emulator.client("s3").list_objects_v2(Bucket=name)["KeyCount"] == 1, emulator.patience_s)
 
 
 def test_a_failed_action_goes_to_the_error_action(emulator: RunningRegion) -> None:
@@ -155,7 +155,7 @@ def test_a_payload_that_no_parser_takes_is_passed_on_and_its_connection_lives(
     with session(emulator, device) as opened:
         sent = opened.send(device.topic, UNREADABLE[what])
 
-        assert happens(sent.done, 5.0), "no PUBACK"
+        assert happens(sent.done, emulator.patience_s), "no PUBACK"
         assert not opened.dropped.is_set()
     (message,) = emulator.client("sqs").receive_message(QueueUrl=url)["Messages"]
     assert base64.b64decode(json.loads(message["Body"])["p"]) == UNREADABLE[what]

@@ -16,7 +16,7 @@ import pytest
 from localcloud.processes import ProcessTable
 from localcloud.receiver import Inbox, Receiver
 from localcloud.region import HOST, REPOSITORY, emulator_python
-from tests.region_support import NEVER_S, RunningRegion, happens
+from tests.region_support import RunningRegion, happens
 from tests.threads_support import serving
 
 pytestmark = pytest.mark.component
@@ -83,7 +83,7 @@ def test_a_subscriber_that_falters_hears_of_the_message_later(emulator: RunningR
         assert happens(lambda: _confirmed(sns, topic), 5.0)
         sns.publish(TopicArn=topic, Message='{"incident": 1}')
 
-        assert happens(lambda: [each["message"] for each in inbox.read()] == [{"incident": 1}], NEVER_S)
+        assert happens(lambda: [each["message"] for each in inbox.read()] == [{"incident": 1}], emulator.patience_s)
         assert inbox.read()[0]["headers"]["x-amz-sns-topic-arn"] == topic
 
 
@@ -120,7 +120,7 @@ def test_a_killed_region_comes_back_with_its_last_snapshot(tmp_path: Path, is_st
         dynamodb, name = new_table(running)
         dynamodb.put_item(TableName=name, Item={"pk": {"S": "a"}})
         saved = running.root / "primary" / "services" / "dynamodb.json"
-        happens(lambda: saved.exists() and '"pk": {"S": "a"}' in saved.read_text(), NEVER_S)
+        happens(lambda: saved.exists() and '"pk": {"S": "a"}' in saved.read_text(), running.patience_s)
         running.kill()
         running.start()
 
