@@ -26,12 +26,16 @@ from localcloud.report import ReceivedAlert, alert_fields
 from localcloud.simulator.local_source import LocalSource
 from localcloud.simulator.thing_publisher import ThingPublisher
 from plantwatch.csvfile import BadRow, InvalidFile, Row, columns_of, read_rows, signals_of
+from plantwatch.ports import DeliveryFailed
 from plantwatch.telemetry import ATTRIBUTES_MAX, TIMESTAMP_KEY, InvalidReading
 
 # Nothing new stored anywhere for so long: what is still missing will not come. A consumer that starts needs 15 s, one
 # whose daemon was killed a minute.
 QUIET_S_MAX: Final = 120.0
 _POLL_S: Final = 0.5
+# How long a full queue may stay full, and how often we look meanwhile whether anybody is there to empty it.
+_SEND_S_MAX: Final = 60.0
+_LOOK_S: Final = 2.0
 _SETTLE_S: Final = 1.0
 # The store notes when it was written to in whole seconds.
 _CLOCK_STEP_S: Final = 2.0
@@ -88,6 +92,7 @@ def replay(cloud: LocalCloud, run: Replay, *, rate: float | None = None, say: Pr
     far is in `run` at any time."""
     expect_sendable(run.file)
     cloud.processes.check_alive()
+    say(columns_text(run.file))
     rows = read_rows(run.file, received_at=round(time.time() * 1000))
     with sender(cloud, [run.device], run.via) as send:
         for row in _paced(rows, rate):
@@ -114,24 +119,41 @@ def _send_row(run: Replay, row: Row | BadRow, send: Send) -> bool:
 
 
 def expect_sendable(file: Path) -> None:
-    """InvalidFile where a column's name means something else in a message, or where there are too many of words."""
+    """InvalidFile where a column's name means something else in a message, where there are too many of words, or where
+    no row is a reading."""
     columns, signals = columns_of(file), signals_of(file)
     for name in columns:
         if name in _RESERVED:
             raise InvalidFile(f"{file}: a column is named {name!r}, which a message keeps for itself; rename it")
     if (words := len(columns) - len(signals)) >= ATTRIBUTES_MAX:
         raise InvalidFile(f"{file}: {words} columns hold words, at most {ATTRIBUTES_MAX - 1} are allowed")
+    bad = None
+    for row in read_rows(file, received_at=round(time.time() * 1000)):
+        if isinstance(row, Row):
+            return
+        bad = bad or row
+    why = f"no row is a reading; row {bad.number}: {bad.reason} ({bad.detail})" if bad else "no rows below the header"
+    raise InvalidFile(f"{file}: {why}")
+
+
+def columns_text(file: Path) -> str:
+    """What the columns were taken for: a signal that was taken for words shows here."""
+    signals = signals_of(file)
+    words = [name for name in columns_of(file) if name not in signals]
+    return f"signals: {', '.join(signals)}" + (f"; attributes: {', '.join(words)}" if words else "")
 
 
 class ThingsSender:
     """Sends readings as plain things; `raw` sends any bytes, also what will be refused."""
 
-    def __init__(self, things: Mapping[str, ThingPublisher]) -> None:
+    def __init__(self, things: Mapping[str, ThingPublisher], check_alive: Callable[[], None]) -> None:
         self._things = things
+        self._check_alive = check_alive
 
     def __call__(self, device: str, fields: Mapping[str, Any]) -> None:
         rest = {name: value for name, value in fields.items() if name != TIMESTAMP_KEY}
-        self._things[device].publish(rest, fields[TIMESTAMP_KEY])
+        thing, ts = self._things[device], fields[TIMESTAMP_KEY]
+        patiently(self._check_alive, lambda timeout_s: thing.publish(rest, ts, timeout_s=timeout_s))
 
     def raw(self, device: str, payload: bytes) -> None:
         self._things[device].publish_bytes(payload)
@@ -145,9 +167,11 @@ def sender(cloud: LocalCloud, devices: Sequence[str], via: Via, *, drain_s: floa
             yield send
     else:
         with LocalSource(NucleusAddress(str(cloud.layout.socket_path), cloud.simulator_token())) as source:
-            yield source.send
-            if not source.drain(drain_s):
-                raise Incomplete("not acknowledged by the edge component")
+            yield lambda device, fields: patiently(
+                cloud.processes.check_alive, lambda timeout_s: source.send(device, fields, timeout_s=timeout_s)
+            )
+            if not _drained(cloud, source, drain_s):
+                raise Incomplete(f"not acknowledged by the edge component within {drain_s:g} s")
 
 
 @contextmanager
@@ -159,10 +183,36 @@ def things_sender(cloud: LocalCloud, devices: Sequence[str], drain_s: float = QU
             cloud.onboard_thing(device)
             endpoints = {region.role: cloud.layout.mqtt_endpoint(device, region) for region in cloud.layout.regions}
             things[device] = stack.enter_context(ThingPublisher(TENANT, device, endpoints))
-        yield ThingsSender(things)
-        late = [f"{device}: {thing.health_text()}" for device, thing in things.items() if not thing.drain(drain_s)]
+        yield ThingsSender(things, cloud.processes.check_alive)
+        late = [
+            f"{device}: {thing.health_text()}"
+            for device, thing in things.items()
+            if not _drained(cloud, thing, drain_s)
+        ]
         if late:
             raise Incomplete(f"not acknowledged by both regions: {', '.join(late)}")
+
+
+def patiently(check_alive: Callable[[], None], send: Callable[[float], None]) -> None:
+    """`send` (seconds to wait for room) until it is taken; ProcessDied as soon as who shall take it is dead,
+    DeliveryFailed where it lives and takes nothing."""
+    deadline = time.monotonic() + _SEND_S_MAX
+    while True:
+        try:
+            return send(_LOOK_S)
+        except DeliveryFailed:
+            check_alive()
+            if time.monotonic() > deadline:
+                raise
+
+
+def _drained(cloud: LocalCloud, sending: LocalSource | ThingPublisher, within_s: float) -> bool:
+    deadline = time.monotonic() + within_s
+    while not sending.drain(_LOOK_S):
+        cloud.processes.check_alive()
+        if time.monotonic() > deadline:
+            return False
+    return True
 
 
 def wait_until_stored(

@@ -27,7 +27,9 @@ _KIND_WORDS = {"process_anomaly": "process anomaly", "sensor_fault": "sensor fau
 
 def replay_report(console: Console, report: Report) -> None:
     """What became of a replayed file."""
-    verdict = "[green]complete" if report["ok"] else "[red]incomplete"
+    verdict = (
+        "[green]complete" if report["ok"] else "[red]incomplete" if report["sent"] else "[red]nothing could be sent"
+    )
     console.print(
         f"\n{report['file']} as {report['device']} via {report['via']}: {verdict}[/], {report['duration_s']} s"
     )

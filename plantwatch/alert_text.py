@@ -27,8 +27,8 @@ _FAULT_WORDS: Final = {
 _KIND_WORDS: Final = {Kind.PROCESS_ANOMALY: "process anomaly", Kind.SENSOR_FAULT: "sensor fault"}
 
 
-def alert_fields(alert: Alert) -> dict[str, Any]:
-    """The alert as a JSON object: what subscribers receive."""
+def alert_fields(alert: Alert, *, now: EpochMs) -> dict[str, Any]:
+    """The alert as a JSON object: what subscribers receive. `now` is when they receive it."""
     return {
         "version": ALERT_VERSION,
         "alert_id": alert.alert_id,
@@ -43,7 +43,7 @@ def alert_fields(alert: Alert) -> dict[str, Any]:
         "observed_at": isoformat(alert.observed_at),
         "region": alert.region,
         "signals": [cause_fields(cause) for cause in _by_share(alert)],
-        "text": alert_text(alert),
+        "text": alert_text(alert, now=now),
     }
 
 
@@ -59,15 +59,15 @@ def cause_fields(cause: Cause) -> dict[str, Any]:
     }
 
 
-def alert_text(alert: Alert) -> str:
-    """One line that says where, what, since when and how sure."""
+def alert_text(alert: Alert, *, now: EpochMs) -> str:
+    """One line that says where, what, since when and how sure; times have a date where it is not the one of `now`."""
     if alert.phase is Phase.CLEARED:
         return (
-            f"{alert.device}: {_KIND_WORDS[alert.kind]} cleared at {_clock(alert.observed_at)},"
-            f" open since {_moment(alert.first_seen, alert.observed_at)}"
+            f"{alert.device}: {_KIND_WORDS[alert.kind]} cleared at {_moment(alert.observed_at, now)},"
+            f" open since {_moment(alert.first_seen, now)}"
         )
     return (
-        f"{alert.device}: {_causes_text(alert)} since {_moment(alert.first_seen, alert.observed_at)},"
+        f"{alert.device}: {_causes_text(alert)} since {_moment(alert.first_seen, now)},"
         f" score {number_text(alert.score, digits=6)}, severity {alert.severity}"
     )
 

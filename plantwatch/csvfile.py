@@ -116,6 +116,10 @@ def layout_of(path: Path) -> Layout:
 
 
 def _check_header(path: Path, header: Sequence[str], separator: str) -> None:
+    if not any(header):
+        raise InvalidFile(f"{path}: the file is empty, or its first line is")
+    if "\ufffd" in "".join(header):
+        raise InvalidFile(f"{path}: the first row is not UTF-8 (Latin-1?): save the file as UTF-8")
     if len(header) < 2:
         raise InvalidFile(f"{path}: at least two columns are needed, a time and a signal, separated by , or ;")
     if any(_number(name, separator) is not None for name in header[1:]):

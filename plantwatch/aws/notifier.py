@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 from plantwatch.alert_text import alert_fields, alert_subject
 from plantwatch.aws.clients import service_errors
 from plantwatch.incident import Alert
+from plantwatch.telemetry import EpochMs
 
 
 class SnsNotifier:
@@ -30,8 +32,12 @@ class SnsNotifier:
             self._sns.publish(
                 TopicArn=self._topic_arn,
                 Subject=alert_subject(alert),
-                Message=json.dumps(alert_fields(alert), separators=(",", ":"), allow_nan=False),
+                Message=json.dumps(alert_fields(alert, now=_now()), separators=(",", ":"), allow_nan=False),
                 MessageAttributes={
                     name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()
                 },
             )
+
+
+def _now() -> EpochMs:
+    return time.time_ns() // 1_000_000

@@ -83,3 +83,22 @@ def test_an_attribute_that_no_region_would_take_is_a_bad_row(tmp_path: Path) -> 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidFile, match=r"absent\.csv: No such file"):
         list(read_rows(tmp_path / "absent.csv", received_at=NOW))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "the file is empty"),
+        (b"\n\n", "the file is empty"),
+        ("zeit,Temperatur \u00b0C\n1600000000,1\n".encode("latin-1"), "save the file as UTF-8"),
+        (b"t\n1600000000\n", "at least two columns"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_as_one_would_mend_it(tmp_path: Path, content: bytes, said: str) -> None:
+    with pytest.raises(InvalidFile, match=said):
+        rows_of(tmp_path, content)
+
+
+def test_a_word_in_a_column_of_numbers_is_a_bad_row_and_quoted(tmp_path: Path) -> None:
+    rows = rows_of(tmp_path, "t,v\n1600000000,1\n1600000001,n/a\n1600000002,2\n")
+    assert rows[1] == BadRow(3, RejectionReason.NOT_A_NUMBER, "v='n/a'")

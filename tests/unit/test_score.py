@@ -134,7 +134,7 @@ def test_a_repeated_time_is_scored_in_the_order_of_the_file_and_said(tmp_path: P
 
 
 BROKEN = {
-    "empty": ("", "at least two columns"),
+    "empty": ("", "the file is empty"),
     "only a header": ("t,v\n", "no rows below the header"),
     "no numeric column": ("t,state\n2024-01-01,on\n2024-01-02,off\n", "no numeric column"),
     "a word among numbers": ("t,v\n2024-01-01,1\n2024-01-02,2\n2024-01-03,broken\n", "line 4: v is 'broken'"),
