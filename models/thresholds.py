@@ -11,9 +11,9 @@ from models.replay import Extent, Found
 from plantwatch.bundle.model import Bundle
 from plantwatch.incident import Kind
 
-# Each step is 1.41 times the one before. At 10, three readings of the strangest kind open an incident; at 320 it takes
-# 80 of them, however absurd.
-LADDER: Final = (10.0, 14.0, 20.0, 28.0, 40.0, 56.0, 80.0, 113.0, 160.0, 226.0, 320.0)
+# Renard's series R5: each step is 1.6 times the one before. At 10, three readings of the strangest kind open an
+# incident; at 250 it takes more than 60 of them, however absurd.
+LADDER: Final = (10.0, 16.0, 25.0, 40.0, 63.0, 100.0, 160.0, 250.0)
 
 
 def with_threshold(bundle: Bundle, open_at: float) -> Bundle:

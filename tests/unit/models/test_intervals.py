@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +17,7 @@ INTERVALS = st.lists(
 @given(INTERVALS)
 def test_merged_intervals_hold_the_same_instants_and_do_not_touch(intervals: list[Interval]) -> None:
     result = merged(intervals)
-    assert all(before.last < after.first for before, after in zip(result, result[1:], strict=False))
+    assert all(before.last < after.first for before, after in pairwise(result))
     for at in range(-1, 72):
         assert holds(result, at) == any(interval.holds(at) for interval in intervals)
 

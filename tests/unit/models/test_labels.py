@@ -29,7 +29,7 @@ def label(verdict: LabelVerdict = LabelVerdict.FALSE, at: int = AT, **more: Any)
 
 def test_what_is_added_is_read_again(tmp_path: Path) -> None:
     file = tmp_path / "new" / "labels.jsonl"
-    labels = (label(comment="Lüftung – geprüft"), label(stretch=None, incident="0123456789abcdef"))
+    labels = (label(comment="Lüftung ist geprüft"), label(stretch=None, incident="0123456789abcdef"))
     for one in labels:
         add_label(file, one)
     assert read_labels(file) == labels
