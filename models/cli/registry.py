@@ -14,7 +14,7 @@ from plantwatch.bundle.container import read as read_bundle
 from plantwatch.telemetry import isoformat
 
 Place = Annotated[
-    str, typer.Option("--registry", envvar="PLANTWATCH_REGISTRY", help="s3://BUCKET[/PREFIX] or a folder.")
+    str, typer.Option("--registry", envvar="PLANTWATCH_REGISTRY", help="s3://BUCKET, s3://BUCKET/PREFIX or a folder.")
 ]
 Tenant = Annotated[str, typer.Option(help="Whose machines.")]
 Type = Annotated[str, typer.Option("--machine-type", help="Which machines.")]

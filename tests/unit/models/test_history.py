@@ -51,7 +51,7 @@ def read_all(file: Path) -> list[Reading]:
         ("time,a,label\n2026-03-01 00:00,1,bad\n", "line 2: label is 'bad', not 0 or 1"),
         ("time,a,anomaly\n2026-03-01 00:00,1,nan\n", "line 2: anomaly is 'nan', not 0 or 1"),
         ("time,word\n2026-03-01 00:00,on\n", "no numeric column"),
-        ("", "two columns"),
+        ("", "is empty"),
     ],
 )
 def test_what_is_no_recording_is_refused_with_file_and_line(tmp_path: Path, text: str, problem: str) -> None:

@@ -1,0 +1,199 @@
+"""The workshop's commands: what they write, and one line with exit code 2 for each kind of bad input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from models.cli import backtest, labels, registry, train
+from plantwatch.bundle.container import load, save
+from plantwatch.bundle.model import Bundle
+from plantwatch.telemetry import isoformat
+from tests.unit.models.plant_files import at, machine
+
+APP = typer.Typer()
+for command in (backtest, labels, registry, train):
+    command.register(APP)
+FAULT = (1_600, 1_700)
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(APP, list(map(str, arguments)), env={"COLUMNS": "400"})
+
+
+def good(*arguments: object) -> str:
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def refused(*arguments: object) -> str:
+    """The one line that says why."""
+    result = run(*arguments)
+    assert result.exit_code == 2, result.output
+    (line,) = result.stderr.strip().splitlines()
+    return line
+
+
+@pytest.fixture(scope="module")
+def plant(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two machines that are well and one with a labelled fault, and a bundle of the two."""
+    folder = tmp_path_factory.mktemp("plant")
+    for name in ("fan-1", "fan-2"):
+        machine(folder, name)
+    machine(folder, "fan-3", shifts=[FAULT], labelled=[FAULT])
+    files = (folder / "fan-1.csv", folder / "fan-2.csv")
+    good("train", *files, "--machine-type", "fan", "--detector", "standard", "-o", folder / "fan.bundle")
+    return folder
+
+
+def test_a_trained_bundle_says_what_it_is(plant: Path) -> None:
+    bundle = load(plant / "fan.bundle")
+    assert (bundle.name, bundle.machine_type, set(bundle.priors)) == ("fan", "fan", {"flow", "level"})
+    assert bundle.training
+    assert bundle.training.sources == ("fan-1.csv", "fan-2.csv")
+    assert bundle.expected_alerts_per_day == 0.0
+
+
+def test_a_backtest_reports_incidents_scores_thresholds_and_the_shadow_run(plant: Path) -> None:
+    report = plant / "report.json"
+    shown = good(
+        "backtest", plant / "fan-3.csv", "--bundle", plant / "fan.bundle", "--against", plant / "fan.bundle",
+        "--report", report,
+    )  # fmt: skip
+    content = json.loads(report.read_text())
+    (incident,) = content["incidents"]
+    assert incident["judged"] == "true"
+    assert incident["incident_id"] in shown
+    assert content["scores"]["event"] == {"recall": 1.0, "precision": 1.0, "f1": 1.0}
+    assert 0 < content["scores"]["median_delay_s"] < 3600
+    assert [count["open_at"] for count in content["thresholds"]] == [10, 16, 25, 40, 63, 100, 160, 250]
+    counts = [count["alerts"] for count in content["thresholds"]]
+    assert counts == sorted(counts, reverse=True)
+    assert (len(content["against"]["both"]), content["against"]["only_new"]) == (1, [])
+    assert content["machines"][0]["alerts"] == {"process_anomaly": 1, "sensor_fault": 0}
+
+
+def test_a_configuration_stands_in_for_a_bundle(plant: Path, tmp_path: Path) -> None:
+    config, report = tmp_path / "deaf.json", tmp_path / "report.json"
+    config.write_text('{"process_policy": {"open_at": 9000, "evidence_max": 9000}}')
+    good("backtest", plant / "fan-3.csv", "--config", config, "--no-thresholds", "--report", report)
+    content = json.loads(report.read_text())
+    assert content["incidents"] == []
+    assert content["scores"]["event"]["recall"] == 0.0
+
+
+def test_an_incident_is_labelled_by_its_name_in_a_report(plant: Path, tmp_path: Path) -> None:
+    report, file = tmp_path / "report.json", tmp_path / "labels.jsonl"
+    good("backtest", plant / "fan-3.csv", "--bundle", plant / "fan.bundle", "--report", report)
+    (incident,) = json.loads(report.read_text())["incidents"]
+    name = incident["incident_id"]
+    good("labels", "add", file, "--incident", name, "--report", report, "--verdict", "true", "--by", "[b]mk[/b]")
+    label = json.loads(file.read_text())
+    assert (label["device"], label["since"], label["until"]) == ("fan-3", incident["first_seen"], incident["ended_at"])
+    assert "[b]mk[/b]" in good("labels", "list", file)
+    good("labels", "add", file, "--device", "fan-3", "--since", label["since"], "--until", label["until"],
+         "--verdict", "false", "--by", "ops")  # fmt: skip
+    assert "true" not in good("labels", "list", file)
+    assert "true" in good("labels", "list", file, "--all")
+
+
+def test_a_version_goes_from_candidate_to_production_and_back(plant: Path, tmp_path: Path) -> None:
+    place = ("--registry", tmp_path / "models", "--tenant", "acme")
+    mine = (*place, "--machine-type", "fan", "--by", "mk")
+    digests = []
+    for name, bundle in (("one", load(plant / "fan.bundle")), ("two", Bundle("two", "fan"))):
+        save(bundle, tmp_path / f"{name}.bundle")
+        digests.append(bundle.digest)
+        good("models", "push", tmp_path / f"{name}.bundle", *place, "--by", "mk")
+        good("models", "promote", "shadow", *mine)
+        good("models", "promote", "production", *mine, "--version", bundle.digest)
+    assert [line.split() for line in good("models", "list", *place).splitlines() if digests[1] in line] == [
+        [digests[1], "production"]
+    ]
+    assert f"production: {digests[0]}" in good("models", "revert", *mine, "--comment", "too loud")
+    assert "too loud" in good("models", "list", *place, "--history")
+    good("models", "pull", "production", *mine[:-2], "-o", tmp_path / "back.bundle")
+    assert (tmp_path / "back.bundle").read_bytes() == (tmp_path / "one.bundle").read_bytes()
+    assert "nothing_before" in refused("models", "revert", *mine)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("train",), ("backtest",), ("labels", "add"), ("labels", "list"),
+     *(("models", name) for name in ("list", "push", "pull", "promote", "revert"))],
+)  # fmt: skip
+def test_every_command_explains_itself(command: tuple[str, ...]) -> None:
+    assert "Usage" in good(*command, "--help")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "is empty"),
+        ("time,word\n2026-03-01T00:00Z,on\n", "no numeric column"),
+        ("time,a\n", "no"),
+        ("time,a\n" + "".join(f"{at(row)},7\n" for row in range(1_700)), "no signal varies"),
+        ("time,a\n" + "".join(f"{at(row)},{row % 7}\n" for row in range(300)), "normal readings"),
+        ("time,a\n" + "".join(f"{at(row)},{row % 7}\n" for row in (1, 0)), "line 3: the time"),
+        ("time,a,b\n2026-03-01T00:00Z,1,2\n2026-03-01T00:01Z;1;2\n", "line 3: malformed_row"),
+        ("time,a\n2026-03-01T00:00Z,nan\n", "line 2: not_finite"),
+    ],
+)
+def test_data_that_nothing_can_be_learnt_from_is_one_line_and_no_bundle(
+    tmp_path: Path, text: str, problem: str
+) -> None:
+    file = tmp_path / "bad.csv"
+    file.write_text(text)
+    line = refused("train", file, "-o", tmp_path / "out.bundle")
+    assert line.startswith("cannot train: ")
+    assert "bad.csv" in line
+    assert problem in line
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.csv"]
+
+
+def test_a_bundle_that_was_tampered_with_is_refused_by_name(plant: Path, tmp_path: Path) -> None:
+    body = bytearray((plant / "fan.bundle").read_bytes())
+    body[-5] ^= 1
+    (tmp_path / "bad.bundle").write_bytes(body)
+    line = refused(
+        "backtest", plant / "fan-3.csv", "--bundle", tmp_path / "bad.bundle", "--report", tmp_path / "r.json"
+    )
+    assert "bad.bundle" in line
+    assert "digest" in line
+    assert not (tmp_path / "r.json").exists()
+    assert "digest" in refused(
+        "models", "push", tmp_path / "bad.bundle", "--registry", tmp_path / "models", "--tenant", "acme"
+    )
+    assert not (tmp_path / "models").exists()
+
+
+def test_wrong_calls_are_one_line_each(plant: Path, tmp_path: Path) -> None:
+    csv, out = plant / "fan-1.csv", tmp_path / "out.bundle"
+    (tmp_path / "labels.jsonl").write_text('{"device": "fan-1"}\n')
+    (tmp_path / "config.json").write_text('{"open_at": 3}')
+    calls = {
+        "name CSV files, or a lake": ("train", "-o", out),
+        "--since and --until are for a lake": ("train", csv, "--since", "2026-01-01", "-o", out),
+        "there is no 'best'": ("train", csv, "--detector", "best", "-o", out),
+        "nan is no rate": ("train", csv, "--alerts-per-day", "nan", "-o", out),
+        "labels.jsonl: line 1: no_stretch": ("train", csv, "--labels", tmp_path / "labels.jsonl", "-o", out),
+        "name 'no name'": ("train", csv, "--name", "no name", "-o", out),
+        "no readings of tenant": ("train", "--from-lake", tmp_path, "-o", out),
+        "config.json: open_at: no such setting": ("backtest", csv, "--config", tmp_path / "config.json"),
+        "give one of them": ("backtest", csv, "--config", out, "--bundle", out),
+        "No such file": ("backtest", csv, "--bundle", tmp_path / "none.bundle"),
+        "none.csv": ("backtest", tmp_path / "none.csv"),
+        "invalid_verdict": ("labels", "add", tmp_path / "x", "--verdict", "maybe", "--device", "fan", "--since",
+                            isoformat(at(0)), "--until", isoformat(at(1))),
+        "no backtest report": ("labels", "add", tmp_path / "x", "--verdict", "true", "--incident", "0" * 16,
+                               "--report", tmp_path / "config.json"),
+    }  # fmt: skip
+    for problem, arguments in calls.items():
+        assert problem in refused(*arguments)
+    assert not out.exists()
+    assert not (tmp_path / "x").exists()
