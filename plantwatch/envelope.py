@@ -14,7 +14,8 @@ Layout, version 1:
       values     one list per signal, null where the sensor gave none
       scores     one per reading
       flags      [] or one per reading: 1 warming up, 2 process anomaly open, 4 sensor fault open
-      extras     {"index of the reading": {"attributes": {}, "shares": [], "faults": [], "transitions": []}}
+      extras     {"index of the reading": {"attributes": {}, "shares": [], "faults": [], "transitions": [],
+                  "ready_in_s": 52}}, each part only where there is one; unknown parts are skipped
 
 Columns of one series compress well: neighbours are alike. Numbers are decimal text, so a reading that left the
 gateway is the same reading, to the last bit, in the region.
@@ -31,7 +32,7 @@ from itertools import accumulate, pairwise
 from typing import Any, Final, NamedTuple
 
 from plantwatch.incident import Cause, Fault, Kind, Phase, Severity, Transition
-from plantwatch.scoring import ScoredReading, SensorFault
+from plantwatch.scoring import READY_IN_S_MAX, ScoredReading, SensorFault
 from plantwatch.telemetry import (
     ATTRIBUTES_MAX,
     CLOCK_AHEAD_MS_MAX,
@@ -220,6 +221,8 @@ def _extra(item: ScoredReading) -> dict[str, Any]:
         extra["faults"] = item.faults
     if item.transitions:
         extra["transitions"] = item.transitions
+    if item.ready_in_s is not None:
+        extra["ready_in_s"] = item.ready_in_s
     return extra
 
 
@@ -297,7 +300,15 @@ def _decode_reading(
         tuple(_transition(item) for item in extra.get("transitions", ())),
         bool(flags & _WARMING_UP),
         batch.bundle,
+        _ready_in_s(extra),
     )
+
+
+def _ready_in_s(extra: Any) -> int | None:
+    seconds = extra.get("ready_in_s")
+    if seconds is not None and (type(seconds) is not int or not 0 <= seconds <= READY_IN_S_MAX):
+        raise _malformed("ready_in_s")
+    return seconds
 
 
 def _received(at: EpochMs, received_at: EpochMs) -> EpochMs:

@@ -15,16 +15,15 @@ from typing import Any, Final
 
 from plantwatch import native, snapshot
 from plantwatch.bundle.model import Bundle
-from plantwatch.detectors.base import SURPRISE_MAX, Detector, score_of
-from plantwatch.detectors.primed import Primed
+from plantwatch.detectors.base import SURPRISE_MAX, score_of
 from plantwatch.detectors.prior import Prior, judgement_digest
-from plantwatch.explain import Suspect, causes, price_of_looks, shares
+from plantwatch.explain import Suspect, causes, price_of_looks
 from plantwatch.incident import Cause, Fault, Kind, Phase, Transition
 from plantwatch.policy import WATCHING, AlertPolicy, AlertState, decide, severity
-from plantwatch.quality import SensorQuality
 from plantwatch.scoring import ScoredReading, SensorFault
 from plantwatch.telemetry import SIGNALS_MAX, EpochMs, Reading
 from plantwatch.watch_config import WatchConfig
+from plantwatch.watched_signal import WatchedSignal, ready_in_s, shares_of, strangest
 
 __all__ = ["MACHINES_MAX", "Machine", "Machines", "WatchConfig", "WatchCounts"]
 
@@ -41,25 +40,6 @@ FAULT_SURPRISE: Final = {
 _NEWS: Final = 4.0
 # Readings older than the newest in a row, after which we believe that the clock was set back; stragglers are fewer.
 _LATE_IN_A_ROW_MAX: Final = 50
-
-
-class _Signal:
-    """One sensor of one machine: its checks, its process detector, and its part in the present evidence.
-
-    That part is 0 whenever the machine is being watched without evidence.
-    """
-
-    __slots__ = ("name", "quality", "detector", "check", "step", "handle", "evidence")
-
-    def __init__(self, name: str, config: WatchConfig, prior: Prior | None) -> None:
-        self.name = name
-        self.quality = SensorQuality(name, config.quality)
-        self.detector: Detector = Primed(config.detector, prior) if prior else native.novelty(config.detector)
-        # Bound once: four attribute look-ups fewer for each value.
-        self.check, self.step = self.quality.check, self.detector.step
-        # What the native core knows the detector by; 0 until it is known to be one of its own.
-        self.handle = 0
-        self.evidence = 0.0
 
 
 @dataclass(slots=True)
@@ -84,7 +64,7 @@ class Machine:
         self._priors = priors
         self._bundle = bundle
         self._counts = counts
-        self.signals: dict[str, _Signal] = {}
+        self.signals: dict[str, WatchedSignal] = {}
         self.newest: EpochMs = 0
         self._received_at: EpochMs = 0
         self._late_in_a_row = 0
@@ -106,9 +86,9 @@ class Machine:
         self.newest = at
         self._received_at = reading.received_at
         self._late_in_a_row = 0
-        fed: list[_Signal] = []
+        fed: list[WatchedSignal] = []
         values: list[float] = []
-        faulty: list[_Signal] = []
+        faulty: list[WatchedSignal] = []
         signals = self.signals
         for name, value in reading.signals.items():
             signal = signals.get(name) or self._meet(name)
@@ -124,10 +104,10 @@ class Machine:
         if self._learning:
             self._learning = all(signal.detector.warming_up for signal in signals.values())
         if not found and not faulty and self._process is WATCHING and self._sensors is WATCHING:
-            return ScoredReading(reading, 0.0, (), (), (), (), self._learning, self._bundle)
+            return ScoredReading(reading, 0.0, (), (), (), (), self._learning, self._bundle, self._ready_in_s())
         return self._decide(reading, found, faulty)
 
-    def _step(self, fed: list[_Signal], values: list[float]) -> Sequence[float]:
+    def _step(self, fed: list[WatchedSignal], values: list[float]) -> Sequence[float]:
         """The surprises of these values, which are learnt; may be empty where all are 0."""
         if self._panel is not None:
             handles = [signal.handle for signal in fed]
@@ -138,9 +118,11 @@ class Machine:
             signal.handle = signal.detector.handle
         return surprises
 
-    def _decide(self, reading: Reading, found: list[tuple[float, _Signal]], faulty: list[_Signal]) -> ScoredReading:
+    def _decide(
+        self, reading: Reading, found: list[tuple[float, WatchedSignal]], faulty: list[WatchedSignal]
+    ) -> ScoredReading:
         """The path of readings with anything to report, and of those that follow until all is calm again."""
-        surprise = _strangest(found, len(reading.signals))
+        surprise = strangest(found, len(reading.signals))
         transitions = self._decide_process(reading, found, surprise) + self._decide_sensors(reading, faulty)
         if transitions:
             states = ((Kind.PROCESS_ANOMALY, self._process), (Kind.SENSOR_FAULT, self._sensors))
@@ -148,16 +130,17 @@ class Machine:
         return ScoredReading(
             reading,
             score_of(surprise),
-            _shares(found) if surprise > 0.0 else (),
+            shares_of(found) if surprise > 0.0 else (),
             tuple(SensorFault(signal.name, signal.quality.fault) for signal in faulty if signal.quality.fault),
             self._open_kinds,
             transitions,
             self._learning,
             self._bundle,
+            self._ready_in_s(),
         )
 
     def _decide_process(
-        self, reading: Reading, found: list[tuple[float, _Signal]], surprise: float
+        self, reading: Reading, found: list[tuple[float, WatchedSignal]], surprise: float
     ) -> tuple[Transition, ...]:
         policy, before = self._config.process_policy, self._process
         looks = price_of_looks(len(reading.signals))
@@ -183,7 +166,7 @@ class Machine:
                 signal.evidence = 0.0
         return transitions
 
-    def _decide_sensors(self, reading: Reading, faulty: list[_Signal]) -> tuple[Transition, ...]:
+    def _decide_sensors(self, reading: Reading, faulty: list[WatchedSignal]) -> tuple[Transition, ...]:
         policy, before = self._config.sensor_policy, self._sensors
         faults = [signal.quality.fault for signal in faulty]
         surprise = max((FAULT_SURPRISE[fault] for fault in faults if fault), default=0.0)
@@ -233,7 +216,7 @@ class Machine:
             self._accepted = True
             self._learn_again()
 
-    def _check_missing(self, reading: Reading) -> list[_Signal]:
+    def _check_missing(self, reading: Reading) -> list[WatchedSignal]:
         faulty = []
         for name in reading.missing:
             signal = self.signals.get(name) or self._meet(name)
@@ -267,18 +250,22 @@ class Machine:
         known = [(self.signals[name], value) for name, value in reading.signals.items() if name in self.signals]
         scored = [(signal.detector.score_one(value), signal) for signal, value in known]
         found = [(surprise, signal) for surprise, signal in scored if surprise > 0.0]
-        surprise = _strangest(found, len(reading.signals))
-        parts = _shares(found) if surprise > 0.0 else ()
+        surprise = strangest(found, len(reading.signals))
+        parts = shares_of(found) if surprise > 0.0 else ()
         score = score_of(surprise)
-        return ScoredReading(reading, score, parts, (), self._open_kinds, (), self._learning, self._bundle)
+        wait = self._ready_in_s()
+        return ScoredReading(reading, score, parts, (), self._open_kinds, (), self._learning, self._bundle, wait)
 
-    def _meet(self, name: str) -> _Signal:
+    def _ready_in_s(self) -> int | None:
+        return ready_in_s(self.signals.values()) if self._learning else None
+
+    def _meet(self, name: str) -> WatchedSignal:
         """A signal not seen before; beyond the limit the longest silent one makes room."""
         if len(self.signals) >= SIGNALS_MAX:
             silent = min(self.signals.values(), key=lambda signal: signal.quality.last_at)
             del self.signals[silent.name]
             self._counts.evicted_signals += 1
-        signal = self.signals[name] = _Signal(name, self._config, self._priors.get(name))
+        signal = self.signals[name] = WatchedSignal(name, self._config, self._priors.get(name))
         return signal
 
     def state(self) -> dict[str, Any]:
@@ -308,19 +295,10 @@ class Machine:
         }
         self._open_kinds = tuple(kind for kind in Kind if kind in self._causes)
         for name, (quality, detector, evidence) in state["signals"].items():
-            signal = self.signals[name] = _Signal(name, self._config, self._priors.get(name))
+            signal = self.signals[name] = WatchedSignal(name, self._config, self._priors.get(name))
             signal.quality.restore(quality)
             signal.detector.restore(detector)
             signal.evidence = evidence
-
-
-def _strangest(found: list[tuple[float, _Signal]], signals: int) -> float:
-    strangest = max((surprise for surprise, _ in found), default=0.0)
-    return max(0.0, strangest - price_of_looks(signals))
-
-
-def _shares(found: list[tuple[float, _Signal]]) -> tuple[tuple[str, float], ...]:
-    return shares([(signal.name, surprise) for surprise, signal in found])
 
 
 def _cause(fields: list[Any]) -> Cause:

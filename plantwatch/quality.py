@@ -71,7 +71,8 @@ class QualityLimits:
 
 
 # The usual interval is a mean over about this many readings.
-_INTERVAL_WEIGHT: Final = 1.0 / 32.0
+_INTERVALS_YOUNG: Final = 32
+_INTERVAL_WEIGHT: Final = 1.0 / _INTERVALS_YOUNG
 # A gap longer than twice the longest known silence: nights and weekends are a surprise once.
 _LONGEST_FACTOR: Final = 2
 # A repetition shorter than this is withheld from nobody.
@@ -135,7 +136,9 @@ class SensorQuality:
             self.fault = Fault.GAP
         else:
             self.fault = None
-        self._attention = self.fault is not None or self._repeats > 0
+        # The quick path's mean forgets so slowly that it would begin far below the usual interval.
+        young = self._intervals < _INTERVALS_YOUNG
+        self._attention = young or self.fault is not None or self._repeats > 0
         return self.fault is None and not withheld
 
     def _repeat(self, value: float) -> bool:
@@ -178,7 +181,7 @@ class SensorQuality:
     @property
     def interval_ms(self) -> float | None:
         """The usual time between two readings; None before there are two."""
-        return self._interval if self._intervals > 1 else None
+        return self._interval if self._intervals else None
 
     def set_clock(self, at: EpochMs) -> None:
         """The device's clock was set back: the silence before says nothing."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from plantwatch.incident import Fault, Kind, Transition
 from plantwatch.telemetry import Reading
+
+# Thirty years: more than any machine waits, and a whole number everywhere.
+READY_IN_S_MAX: Final = 10**9
 
 
 class SensorFault(NamedTuple):
@@ -22,6 +25,8 @@ class ScoredReading(NamedTuple):
     that it is the same number on the wire and in every table). 0 while warming up. `shares` says which signals carry
     the score, largest first; empty where there is nothing to explain. `open_kinds` are the incidents open after this
     reading; `transitions` those that it opened or cleared. `bundle` is the digest of the model bundle that scored.
+    `ready_in_s` says, while warming up, in how many seconds that will be over if readings go on to come as they do;
+    None where nobody can tell: the first reading, or no signal has varied yet.
     """
 
     reading: Reading
@@ -32,3 +37,4 @@ class ScoredReading(NamedTuple):
     transitions: tuple[Transition, ...] = ()
     warming_up: bool = False
     bundle: str = ""
+    ready_in_s: int | None = None

@@ -70,7 +70,9 @@ def anomaly_item(scored: ScoredReading) -> Item:
 
 
 def state_item(scored: ScoredReading) -> Item:
-    return {"sk": STATE_SK, **reading_attributes(scored), "faulty": sorted({fault.signal for fault in scored.faults})}
+    state = {"sk": STATE_SK, **reading_attributes(scored), "faulty": sorted({fault.signal for fault in scored.faults})}
+    # Only while warming up, and only where it can be foreseen.
+    return state if scored.ready_in_s is None else state | {"ready_in_s": scored.ready_in_s}
 
 
 def reading_attributes(scored: ScoredReading) -> Item:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from plantwatch import envelope
 from plantwatch.incident import Cause, Fault, Kind, Phase, Severity, Transition
-from plantwatch.scoring import ScoredReading, SensorFault
+from plantwatch.scoring import READY_IN_S_MAX, ScoredReading, SensorFault
 from plantwatch.telemetry import InvalidReading, Reading, Rejection, RejectionReason, Source
 
 NOW = 1_795_413_600_000
@@ -70,6 +70,7 @@ def scored_readings(draw: st.DrawFn) -> list[ScoredReading]:
                 tuple(draw(st.lists(transitions, max_size=2))),
                 draw(st.booleans()),
                 "b" * 16,
+                draw(st.none() | st.integers(0, READY_IN_S_MAX)),
             )
         )
     return scored
@@ -142,6 +143,9 @@ def tampered(change: dict[str, Any], count: int = 3) -> bytes:
         ({"extras": {"1": {"attributes": {"a": "\ud800"}}}}, RejectionReason.WRONG_ENCODING),
         ({"observed": [NOW, 1_732_341_600 - NOW, NOW - 1_732_341_600]}, RejectionReason.TIMESTAMP_OUT_OF_RANGE),
         ({"extras": {"1": []}}, RejectionReason.MALFORMED_BATCH),
+        ({"extras": {"1": {"ready_in_s": -1}}}, RejectionReason.MALFORMED_BATCH),
+        ({"extras": {"1": {"ready_in_s": 1.5}}}, RejectionReason.MALFORMED_BATCH),
+        ({"extras": {"1": {"ready_in_s": 10**30}}}, RejectionReason.MALFORMED_BATCH),
     ],
 )
 def test_a_bad_reading_is_refused_and_its_neighbours_are_unharmed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import random
 from collections.abc import Iterator
 
@@ -69,6 +70,23 @@ def test_while_warming_up_every_score_is_zero_and_said_to_be() -> None:
     for _ in range(600):
         last = machines.watch(next(life))
     assert not last.warming_up
+
+
+def test_a_warm_up_says_how_long_it_will_still_take() -> None:
+    machines = Machines()
+    scored = [machines.watch(one) for one, _ in zip(ordinary(), range(400), strict=False)]
+    over = next(one.reading.observed_at for one in scored if not one.warming_up)
+    assert scored[0].ready_in_s is None
+    for one in scored[1:]:
+        expected = math.ceil((over - one.reading.observed_at) / 1000) if one.warming_up else None
+        assert one.ready_in_s == expected
+
+
+def test_nobody_can_tell_how_long_a_constant_signal_will_warm_up() -> None:
+    machines = Machines()
+    scored = [machines.watch(reading(START + turn * SECOND, speed=5.0)) for turn in range(300)]
+    assert all(one.warming_up for one in scored)
+    assert scored[-1].ready_in_s is None
 
 
 def test_a_pressure_loss_opens_one_process_incident_with_its_cause() -> None:
