@@ -122,7 +122,7 @@ def replay_file(
 
     Example: plantwatch replay pump.csv --tenant acme --device pump-7 --via edge --report r.json
     """
-    with explained("no more rows are sent; what was sent is still being stored"):
+    with explained("no more rows are sent; those that were taken are still being stored"):
         cloud = _cloud_for(root, tenant, device, via)
         if report is not None:
             report.parent.mkdir(parents=True, exist_ok=True)
@@ -174,7 +174,8 @@ def explained(interrupted: str = "nothing was changed") -> Iterator[None]:
 
 
 _HINTS: Mapping[type[Exception], str] = {
-    PortTaken: "A local cloud that was left running? `plantwatch down` stops it. Else end the process that is named.",
+    PortTaken: "Is a local cloud (or `make demo`) running? `plantwatch down`, with the --root that it was started with,"
+    " stops one that was left. Else end the process that is named.",
     ProcessDied: "`plantwatch up` starts again what has ended, and goes on with what is stored.",
 }
 _EXPLAINED = (

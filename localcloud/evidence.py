@@ -7,7 +7,9 @@ Every function reads; none counts what it was told. A reading is identified by i
 from __future__ import annotations
 
 import base64
+import math
 import re
+import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -90,15 +92,20 @@ class LakeView:
         self._since = since
         self._objects: dict[str, tuple[str, list[Mapping[str, Any]]]] = {}
 
-    def refresh(self) -> None:
+    def refresh(self, within_s: float = math.inf) -> bool:
+        """Read what is new; False where there is more than could be read in this time."""
+        deadline = time.monotonic() + within_s
         for prefix in (self._readings, self._letters):
             pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
             for entry in (entry for page in pages for entry in page.get("Contents", ())):
+                if time.monotonic() > deadline:
+                    return False
                 key, etag = entry["Key"], entry["ETag"]
                 written = entry["LastModified"].timestamp()
                 if written >= self._since and self._objects.get(key, ("", []))[0] != etag:
                     body = self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
                     self._objects[key] = etag, list[Mapping[str, Any]](decompress_lines(body))
+        return True
 
     def rows(self, devices: Collection[str] | None = None) -> Iterator[Mapping[str, Any]]:
         """Every stored row, repeats included, of all devices or of some."""

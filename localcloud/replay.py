@@ -37,6 +37,8 @@ _POLL_S: Final = 0.5
 _SEND_S_MAX: Final = 60.0
 _LOOK_S: Final = 2.0
 _SETTLE_S: Final = 1.0
+# Of each region's lake; a series of a year lies in hundreds of objects.
+_SO_FAR_S: Final = 0.8
 # The store notes when it was written to in whole seconds.
 _CLOCK_STEP_S: Final = 2.0
 _RESERVED: Final = frozenset({TIMESTAMP_KEY, SOURCE_KEY, SEQUENCE_KEY, MARK})
@@ -78,6 +80,8 @@ class Replay:
     started_at: float = field(default_factory=time.time)
     sent: set[str] = field(default_factory=set)
     refused: list[RefusedRow] = field(default_factory=list)
+    views: Mapping[str, LakeView] = field(default_factory=dict)
+    """What has been read back so far, by region."""
 
     @property
     def count(self) -> str:
@@ -224,7 +228,9 @@ def wait_until_stored(
     before, moved_at = -1, time.monotonic()
     while time.monotonic() - moved_at < QUIET_S_MAX:
         cloud.processes.check_alive()
-        stored = sum(map(len, _settled(sent, views)))
+        for view in views.values():
+            view.refresh()
+        stored = sum(len(_settled(sent, view)) for view in views.values())
         if stored == wanted:
             return
         if stored != before:
@@ -233,13 +239,11 @@ def wait_until_stored(
         time.sleep(_POLL_S)
 
 
-def _settled(sent: Mapping[str, set[str]], views: Mapping[str, LakeView]) -> Iterator[set[tuple[str, str]]]:
-    """Of each region: (device, mark) of what is stored or refused there by now."""
-    for view in views.values():
-        view.refresh()
-        found = {(device, mark) for device, marks in view.marks(sent.keys()).items() for mark in marks}
-        found |= {(letter.device, letter.mark) for letter in view.refused()}
-        yield {(device, mark) for device, mark in found if mark in sent.get(device, ())}
+def _settled(sent: Mapping[str, set[str]], view: LakeView) -> set[tuple[str, str]]:
+    """(device, mark) of what is stored or refused in one region by now."""
+    found = {(device, mark) for device, marks in view.marks(sent.keys()).items() for mark in marks}
+    found |= {(letter.device, letter.mark) for letter in view.refused()}
+    return {(device, mark) for device, mark in found if mark in sent.get(device, ())}
 
 
 def lake_views(cloud: LocalCloud, *, since: float = 0.0) -> dict[str, LakeView]:
@@ -251,18 +255,20 @@ def lake_views(cloud: LocalCloud, *, since: float = 0.0) -> dict[str, LakeView]:
 
 
 def so_far(cloud: LocalCloud, run: Replay) -> str:
-    """What an interrupted replay has done: one line."""
+    """What an interrupted replay has done: one line, soon."""
     with cloud.aws():
-        views = lake_views(cloud, since=run.started_at - _CLOCK_STEP_S)
-        stored = [len(found) for found in _settled({run.device: run.sent}, views)]
-    regions = ", ".join(f"{count} in {role}" for role, count in zip(views, stored, strict=True))
-    return f"{run.count}; stored so far: {regions}"
+        views = run.views or lake_views(cloud, since=run.started_at - _CLOCK_STEP_S)
+        regions = []
+        for role, view in views.items():
+            at_least = "" if view.refresh(_SO_FAR_S) else "at least "
+            regions.append(f"{at_least}{len(_settled({run.device: run.sent}, view))} in {role}")
+    return f"{run.count}; stored so far: {', '.join(regions)}"
 
 
 def summarize(cloud: LocalCloud, run: Replay, *, say: Progress = print) -> dict[str, Any]:
     """Wait for the stores, then the replay's report."""
     with cloud.aws():
-        views = lake_views(cloud)
+        views = run.views = lake_views(cloud)
         wait_until_stored(cloud, {run.device: run.sent}, views, say=say)
         time.sleep(_SETTLE_S)  # the last alert is sent before its reading is stored, but takes its way by HTTP
         stored = {

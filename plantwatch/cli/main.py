@@ -14,6 +14,7 @@ import typer
 from plantwatch import __version__
 
 GROUP = "plantwatch.commands"
+_INTERRUPTED = 130
 
 
 def _version(wanted: bool) -> None:
@@ -50,4 +51,7 @@ def application() -> typer.Typer:
 
 
 def main() -> None:
-    application()()
+    try:
+        application()()
+    except KeyboardInterrupt:  # while the commands were being loaded: nothing has begun
+        raise SystemExit(_INTERRUPTED) from None
