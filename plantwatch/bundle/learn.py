@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from plantwatch import native
 from plantwatch.bundle.model import Bundle, Calibration, Training
 from plantwatch.csvfile import BadRow, Row, read_rows
-from plantwatch.detectors.base import State
+from plantwatch.detectors.base import Detector, State
 from plantwatch.detectors.fleet import Newcomer, Tail, merged, with_tail
-from plantwatch.detectors.novelty import Novelty
 from plantwatch.detectors.prior import Prior
 from plantwatch.incident import Kind, Phase
 from plantwatch.machine import Machines
@@ -112,14 +112,14 @@ def _check_names(files: Sequence[Path]) -> None:
 
 def _meet(recording: _Recording, config: WatchConfig, report: Report) -> None:
     """The first pass. What a sensor's checks withhold from the detector is not learnt here either."""
-    sensors: dict[str, tuple[SensorQuality, Novelty]] = {}
+    sensors: dict[str, tuple[SensorQuality, Detector]] = {}
     for row in recording:
         recording.first = recording.first or row.observed_at
         recording.last = row.observed_at
         recording.rows += 1
         for signal, value in row.signals.items():
             quality, detector = sensors.get(signal) or sensors.setdefault(
-                signal, (SensorQuality(signal, config.quality), Novelty(config.detector))
+                signal, (SensorQuality(signal, config.quality), native.novelty(config.detector))
             )
             if quality.check(value, row.observed_at):
                 detector.step(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
@@ -46,6 +47,7 @@ def make(
     """Learn a bundle from recordings of machines that are well."""
     try:
         parameters = _config(config)
+        _check_output(output, files)
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task("learn", total=None)
             bundle = learn(
@@ -58,7 +60,7 @@ def make(
             )
         save(bundle, output)
     except OSError as error:
-        _refuse(f"{error.filename or output}: {error.strerror or error}")
+        _refuse(f"{output}: {error.strerror or error}")
     except InvalidBundle as error:
         _refuse(f"{output}: {error}")
     except (Untrainable, InvalidFile, ValueError) as error:
@@ -78,8 +80,10 @@ def inspect(
 
         typer.echo(json.dumps({"digest": bundle.digest, **to_manifest(bundle)}, indent=2))
         return
-    for label, value in _lines(bundle):
-        typer.echo(f"{label:<16} {value}")
+    lines = _lines(bundle)
+    width = max(len(label) for label, _ in lines)
+    for label, value in lines:
+        typer.echo(f"{label:<{width}}  {value}")
 
 
 @bundles.command()
@@ -107,6 +111,14 @@ def compare(
         raise typer.Exit(EXIT_DIFFERENT)
 
 
+def _check_output(output: Path, files: Sequence[Path]) -> None:
+    """Said before an hour's work, not after."""
+    if not output.parent.is_dir():
+        raise InvalidSettings([f"{output}: there is no folder {output.parent}"])
+    if output.is_dir() or output.resolve() in {file.resolve() for file in files}:
+        raise InvalidSettings([f"{output}: the bundle would overwrite a recording or a folder"])
+
+
 def _config(path: Path | None) -> WatchConfig:
     try:
         return coerce(WatchConfig, json.loads(path.read_text("utf-8"))) if path else WatchConfig()
@@ -114,6 +126,8 @@ def _config(path: Path | None) -> WatchConfig:
         raise InvalidSettings([f"{path}: {problem}" for problem in error.problems]) from None
     except (ValueError, OverflowError, RecursionError) as error:
         raise InvalidSettings([f"{path}: {error}"]) from None
+    except OSError as error:
+        raise InvalidSettings([f"{path}: {error.strerror or error}"]) from None
 
 
 def _load(path: Path) -> Bundle:

@@ -165,7 +165,7 @@ def test_a_file_without_end_is_not_read(tmp_path: Path) -> None:
 
 
 def test_a_bundle_that_would_be_too_large_is_not_written() -> None:
-    ranges = tuple(PhysicalRange(f"signal-{number}-*", 0.0, 1.0) for number in range(80_000))
+    ranges = tuple(PhysicalRange(f"{number:0200}*", 0.0, 1.0) for number in range(20_000))
     with pytest.raises(InvalidBundle, match="too_large"):
         write(Bundle("endless", config=WatchConfig(quality=QualityLimits(ranges=ranges))))
 
