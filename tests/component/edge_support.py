@@ -14,9 +14,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-import boto3
-from botocore.config import Config
-
 from edge_component.mqtt import MqttEndpoint
 from edge_component.nucleus import NucleusAddress
 from edge_component.spool import Range, dropped_ledger, numbered_ledger
@@ -30,19 +27,18 @@ from localcloud.nucleus.settings import (
     edge_configuration,
 )
 from localcloud.processes import ProcessSpec, ProcessTable, wait_until
-from localcloud.region import HOST, REPOSITORY, Region, emulator_spec, endpoint_url, fetch_ca, wait_ready
+from localcloud.region import ACCOUNT, HOST, REPOSITORY, fetch_ca
 from localcloud.simulator.local_source import ACCESS_CONTROL
 from plantwatch import envelope
 from plantwatch.envelope import Batch
 from plantwatch.record import RULE_SQL, Record, decode_record
 from plantwatch.scoring import ScoredReading
 from plantwatch.telemetry import parse_topic
+from tests.region_support import TENANT, RunningRegion
 
-TENANT: Final = "acme"
 GATEWAY: Final = "gateway-1"
 SOURCE_TOKEN: Final = "token-of-the-simulator"
 STREAM: Final = "anomaly-stream-acme"
-_ACCOUNT: Final = "000000000000"
 
 
 @dataclass
@@ -54,56 +50,15 @@ class Certificate:
     pem: str = field(repr=False, default="")
 
 
-class EdgeRegion:
+class EdgeRegion(RunningRegion):
     """One emulated region with a stream behind the telemetry rule, so that an acknowledged message can be read."""
-
-    def __init__(self, region: Region, root: Path, table: ProcessTable) -> None:
-        self.region = region
-        self._root = root
-        self._table = table
-        self._spec = emulator_spec(region, root)
-
-    def start(self) -> None:
-        self._table.start(self._spec)
-        wait_ready(self.region, table=self._table)
-
-    def stop(self) -> None:
-        """A clean stop: the region keeps its state, and is gone until `start`."""
-        self._table.stop(self._spec.name)
-
-    def client(self, service: str) -> Any:
-        return boto3.client(
-            service,
-            endpoint_url=endpoint_url(self.region),
-            region_name=self.region.name,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-            config=Config(retries={"max_attempts": 1}, inject_host_prefix=False),
-        )
 
     def provision(self) -> None:
         """Stream, role and rule, as the deployment makes them."""
-        self._create_role()
         self.client("kinesis").create_stream(StreamName=STREAM, ShardCount=1)
-        action = {
-            "kinesis": {
-                "streamName": STREAM,
-                "partitionKey": "${topic(4)}",
-                "roleArn": f"arn:aws:iam::{_ACCOUNT}:role/rule",
-            }
-        }
         sql = RULE_SQL + f" FROM 'tenants/{TENANT}/devices/+/telemetry'"
-        self.client("iot").create_topic_rule(
-            ruleName="telemetry_to_kinesis",
-            topicRulePayload={"sql": sql, "actions": [action], "awsIotSqlVersion": "2016-03-23"},
-        )
-
-    def _create_role(self) -> None:
-        iam = self.client("iam")
-        trust = {"Effect": "Allow", "Principal": {"Service": "iot.amazonaws.com"}, "Action": "sts:AssumeRole"}
-        put = {"Effect": "Allow", "Action": "kinesis:PutRecord", "Resource": "*"}
-        iam.create_role(RoleName="rule", AssumeRolePolicyDocument=_policy_document(trust))
-        iam.put_role_policy(RoleName="rule", PolicyName="put", PolicyDocument=_policy_document(put))
+        kinesis = {"streamName": STREAM, "partitionKey": "${topic(4)}", "roleArn": self.role()}
+        self.rule("telemetry_to_kinesis", sql, {"kinesis": kinesis})
 
     def register(self, thing: str, certificate: Certificate) -> None:
         """Let `thing` connect and publish its own telemetry with this certificate (made here if it is new)."""
@@ -121,30 +76,21 @@ class EdgeRegion:
         iot.attach_thing_principal(thingName=thing, principal=made["certificateArn"])
 
     def endpoint(self, thing: str, certificate: Certificate) -> MqttEndpoint:
-        ca = self._root / f"ca-{self.region.role}.pem"
+        ca = self.root / f"ca-{self.region.role}.pem"
         ca.write_bytes(fetch_ca(self.region))
         return MqttEndpoint(
             HOST, self.region.mqtt_port, thing, str(certificate.certificate), str(certificate.key), str(ca)
         )
 
-    def records(self) -> list[Record]:
+    def telemetry(self) -> list[Record]:
         """Everything in the stream."""
-        kinesis = self.client("kinesis")
-        (shard,) = kinesis.list_shards(StreamName=STREAM)["Shards"]
-        iterator = kinesis.get_shard_iterator(
-            StreamName=STREAM, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
-        )["ShardIterator"]
-        records: list[Record] = []
-        while page := (answer := kinesis.get_records(ShardIterator=iterator, Limit=1000))["Records"]:
-            records += [decode_record(item["Data"]) for item in page]
-            iterator = answer["NextShardIterator"]
-        return records
+        return [decode_record(item["Data"]) for item in self.records(STREAM)]
 
     def batches(self) -> list[Batch]:
         """Every batch that gateways published here, repeats included."""
         return [
             envelope.decode(record.payload, parse_topic(record.topic), received_at=record.received_at)
-            for record in self.records()
+            for record in self.telemetry()
             if envelope.is_batch(record.payload)
         ]
 
@@ -162,7 +108,7 @@ class EdgeRegion:
 
     def _policy(self) -> str:
         own = "${iot:Connection.Thing.ThingName}"
-        arn = f"arn:aws:iot:{self.region.name}:{_ACCOUNT}"
+        arn = f"arn:aws:iot:{self.region.name}:{ACCOUNT}"
         topic = f"{arn}:topic/tenants/{TENANT}/devices/{own}/telemetry"
         return _policy_document(
             {"Effect": "Allow", "Action": "iot:Connect", "Resource": f"{arn}:client/{own}"},
@@ -171,12 +117,12 @@ class EdgeRegion:
 
 
 class World:
-    """Emulated regions in which the gateway's certificate is registered; `primary_port` and the next three are used."""
+    """Emulated regions in which the gateway's certificate is registered."""
 
-    def __init__(self, root: Path, table: ProcessTable, primary_port: int, *, with_dr: bool) -> None:
+    def __init__(self, root: Path, table: ProcessTable, *, with_dr: bool) -> None:
         self.table = table
-        self.primary = EdgeRegion(Region("primary", "us-east-1", primary_port, primary_port + 1), root, table)
-        self.dr = EdgeRegion(Region("dr", "us-west-2", primary_port + 2, primary_port + 3), root, table)
+        self.primary = EdgeRegion(table, root)
+        self.dr = EdgeRegion(table, root, role="dr", name="us-west-2")
         self.regions = (self.primary, self.dr) if with_dr else (self.primary,)
         self._root = root
         for region in self.regions:
@@ -193,11 +139,11 @@ class World:
 
 
 @contextmanager
-def running_world(primary_port: int, *, with_dr: bool) -> Iterator[World]:
+def running_world(*, with_dr: bool) -> Iterator[World]:
     with short_folder() as root:
         table = ProcessTable(root, die_with_parent=True)
         try:
-            yield World(root, table, primary_port, with_dr=with_dr)
+            yield World(root, table, with_dr=with_dr)
         finally:
             table.stop_all()
 

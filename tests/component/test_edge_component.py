@@ -20,7 +20,6 @@ from localcloud.simulator.thing_publisher import ThingPublisher
 from plantwatch.incident import Phase
 from plantwatch.telemetry import telemetry_topic
 from tests.component.edge_support import (
-    TENANT,
     EdgeRegion,
     RunningNucleus,
     World,
@@ -30,6 +29,7 @@ from tests.component.edge_support import (
     running_world,
     short_folder,
 )
+from tests.region_support import TENANT
 
 pytestmark = [pytest.mark.component, pytest.mark.timeout(90)]
 
@@ -39,7 +39,7 @@ Arrivals = Counter[tuple[str, float]]
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
-    with running_world(25300, with_dr=True) as running:
+    with running_world(with_dr=True) as running:
         yield running
 
 
@@ -243,7 +243,7 @@ def test_a_plain_thing_publishes_its_own_readings_to_both_regions(world: World) 
         thing.publish_bytes(b"\xff not json")
         assert thing.drain(20.0), thing.health()
     for region in world.regions:
-        mine = [record.payload for record in region.records() if record.topic == telemetry_topic(TENANT, "thing-1")]
+        mine = [record.payload for record in region.telemetry() if record.topic == telemetry_topic(TENANT, "thing-1")]
         assert [json.loads(payload)["n"] for payload in mine[:-1]] == list(range(50))
         assert mine[-1] == b"\xff not json"
 

@@ -17,7 +17,6 @@ from plantwatch.ports import DeliveryFailed
 from plantwatch.telemetry import telemetry_topic
 from tests.component.edge_support import (
     GATEWAY,
-    TENANT,
     RunningNucleus,
     World,
     bare_nucleus,
@@ -25,6 +24,7 @@ from tests.component.edge_support import (
     running_world,
     short_folder,
 )
+from tests.region_support import TENANT
 
 pytestmark = [pytest.mark.component, pytest.mark.timeout(60)]
 
@@ -45,7 +45,7 @@ PUBLISHER = Visitor(
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
-    with running_world(25310, with_dr=False) as running:
+    with running_world(with_dr=False) as running:
         yield running
 
 
@@ -128,7 +128,7 @@ def test_a_wildcard_in_a_published_topic_is_an_invalid_argument(client: Nucleus)
 
 def test_success_means_that_the_broker_has_it(world: World, publisher: Nucleus) -> None:
     assert publish_iot_core(publisher, TELEMETRY, b'{"ts": 1732341600, "a": 1}') == ""
-    assert world.primary.records()[-1].payload == b'{"ts": 1732341600, "a": 1}'
+    assert world.primary.telemetry()[-1].payload == b'{"ts": 1732341600, "a": 1}'
 
 
 def test_what_the_cloud_refuses_is_a_service_error(publisher: Nucleus) -> None:
