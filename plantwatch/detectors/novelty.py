@@ -62,6 +62,8 @@ _SIGHTS: Final = 8
 _SIGHTS_YOUNG: Final = 2
 # Beyond this a grid would not fit into a float's range.
 _INVERSE_MIN: Final = 1e-290
+# Thirty years of readings at one a second; and it fits into every kind of number.
+_PARAMETER_MAX: Final = 1e9
 # A position further out says no more, and distances to it stay finite.
 _POSITION_MAX: Final = 1e15
 
@@ -94,8 +96,8 @@ class NoveltyParameters:
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be positive and finite")
+            if not 0 < getattr(self, name) <= _PARAMETER_MAX:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be positive and at most {_PARAMETER_MAX:g}")
 
 
 class _View:

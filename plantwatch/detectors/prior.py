@@ -21,6 +21,8 @@ from plantwatch.detectors.novelty import CELLS, Novelty
 # One more than the grid has, as in the detector.
 PRIOR_CELLS: Final = CELLS + 1
 UNMET, MET = 0, 3
+# The detector's own limit: beyond it a grid would not fit into a float's range.
+_INVERSE_MIN: Final = 1e-290
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,8 @@ class Prior:
         _check(self.machines >= 1, f"machines is {self.machines}; it must be at least 1")
         _check(self.readings >= 1, f"readings is {self.readings}; it must be at least 1")
         _check(math.isfinite(self.low), f"low is {self.low}; it must be finite")
-        _check(0.0 < self.inverse < math.inf, f"inverse is {self.inverse}; it must be positive and finite")
+        _check(_INVERSE_MIN <= self.inverse < math.inf, f"inverse is {self.inverse}; no grid is like that")
+        _check(math.isfinite(self.low + CELLS / self.inverse), f"the grid has no end: {self.low}, {self.inverse}")
         _check(0.0 <= self.centre <= CELLS, f"centre is {self.centre}; it must be within the grid")
         _check(0.0 <= self.weight < math.inf, f"weight is {self.weight}; it must be 0 or more")
         most = max(self.raw.count, self.slow.count)

@@ -16,14 +16,17 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 
-from plantwatch.bundle import container
+from plantwatch import envelope
+from plantwatch.bundle import container, manifest
 from plantwatch.bundle.container import BUNDLE_BYTES_MAX, load, read, save, write
 from plantwatch.bundle.model import Bundle, BundleProblem, InvalidBundle, Training
 from plantwatch.detectors.novelty import NoveltyParameters
 from plantwatch.detectors.prior import PRIOR_CELLS
+from plantwatch.machine import Machines
 from plantwatch.quality import PhysicalRange, QualityLimits
+from plantwatch.telemetry import Reading
 from plantwatch.watch_config import WatchConfig
-from tests.unit.bundle.fleets import a_bundle
+from tests.unit.bundle.fleets import START, a_bundle, running
 
 Change = Callable[[dict[str, Any]], object]
 
@@ -52,9 +55,9 @@ def put_together(header: dict[str, Any], arrays: bytes) -> bytes:
 def forged(change: Change) -> bytes:
     """The file with another manifest, under a digest that fits: as whoever can write the file may leave it."""
     header, arrays = taken_apart(written())
-    manifest = json.loads(header["__metadata__"]["manifest"])
-    change(manifest)
-    text = json.dumps(manifest)
+    fields = json.loads(header["__metadata__"]["manifest"])
+    change(fields)
+    text = json.dumps(fields)
     header["__metadata__"] = {"manifest": text, "sha256": hashlib.sha256(text.encode()).hexdigest()}
     return put_together(header, arrays)
 
@@ -227,6 +230,41 @@ def test_each_change_of_the_manifest_is_refused_by_name(problem: BundleProblem, 
     assert refusal(forged(change)) is problem
 
 
+def numbers_in(fields: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The paths of all numbers of a manifest."""
+    if isinstance(fields, dict | list):
+        items = fields.items() if isinstance(fields, dict) else enumerate(fields)
+        return [found for key, value in items for found in numbers_in(value, (*path, key))]
+    return [path] if isinstance(fields, int | float) else []
+
+
+PATHS = st.deferred(lambda: st.sampled_from(numbers_in(manifest.to_manifest(bundle()))))
+
+
+@settings(max_examples=300, deadline=None)
+@given(PATHS, st.sampled_from([0, -1, 1, 2.5, 1e-300, 1e9, 10**18, 10**30, 1e300, -1e308, 10**400, "inf", "nan", None]))
+def test_a_bundle_with_any_number_is_refused_or_judges(path: tuple[Any, ...], number: Any) -> None:
+    """And what it says of a reading can be sent."""
+
+    def change(fields: Any) -> None:
+        for key in path[:-1]:
+            fields = fields[key]
+        fields[path[-1]] = number
+
+    try:
+        machines = Machines.of(read(forged(change)))
+    except InvalidBundle as refused:
+        assert refused.reason in BundleProblem
+        return
+    scored = []
+    for turn, value in enumerate([*running(1, 60, 62.0), *running(1, 40, 90.0)]):
+        at = START + 1000 * turn
+        signals = {"temperature": value, "pressure": value / 10, "other": value}
+        scored.append(machines.watch(Reading("acme", "pump-1", at, at, signals, gateway="g", epoch=1, sequence=turn)))
+    assert envelope.encode(scored, epoch=1, bundle=machines.bundle)
+    machines.restore(machines.snapshot())
+
+
 def test_not_a_number_is_no_number() -> None:
     header, arrays = taken_apart(written())
     text = header["__metadata__"]["manifest"].replace('"expected_alerts_per_day":4.0', '"expected_alerts_per_day":NaN')
@@ -238,9 +276,9 @@ def test_cells_that_no_prior_can_have_are_refused() -> None:
     header, arrays = taken_apart(written())
     cells = bytes([1]) * PRIOR_CELLS
     begin, end = header["pressure/raw"]["data_offsets"]
-    manifest = json.loads(header["__metadata__"]["manifest"])
-    manifest["arrays"]["pressure/raw"] = hashlib.sha256(cells).hexdigest()
-    text = json.dumps(manifest)
+    fields = json.loads(header["__metadata__"]["manifest"])
+    fields["arrays"]["pressure/raw"] = hashlib.sha256(cells).hexdigest()
+    text = json.dumps(fields)
     header["__metadata__"] = {"manifest": text, "sha256": hashlib.sha256(text.encode()).hexdigest()}
     assert refusal(put_together(header, arrays[:begin] + cells + arrays[end:])) is BundleProblem.VALUE
 
