@@ -43,6 +43,7 @@ def alert_fields(alert: Alert, *, now: EpochMs) -> dict[str, Any]:
         "observed_at": isoformat(alert.observed_at),
         "region": alert.region,
         "signals": [cause_fields(cause) for cause in _by_share(alert)],
+        "first_sign": alert.first_sign and {"signal": alert.first_sign.signal, "at": isoformat(alert.first_sign.at)},
         "text": alert_text(alert, now=now),
     }
 

@@ -15,7 +15,8 @@ Layout, version 1:
       scores     one per reading
       flags      [] or one per reading: 1 warming up, 2 process anomaly open, 4 sensor fault open
       extras     {"index of the reading": {"attributes": {}, "shares": [], "faults": [], "transitions": [],
-                  "ready_in_s": 52}}, each part only where there is one; unknown parts are skipped
+                 "ready_in_s": 52, "signs": [], "state": "cleaning", "suppression": "maintenance"}}, each part only
+                 where there is one; unknown parts are skipped (`plantwatch.extras`)
 
 Columns of one series compress well: neighbours are alike. Numbers are decimal text, so a reading that left the
 gateway is the same reading, to the last bit, in the region.
@@ -27,14 +28,24 @@ import base64
 import json
 import math
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import Any, Final, NamedTuple
 
-from plantwatch.incident import Cause, Fault, Kind, Phase, Severity, Transition
-from plantwatch.scoring import READY_IN_S_MAX, ScoredReading, SensorFault
+from plantwatch.extras import (
+    attributes_of,
+    encode_extra,
+    malformed,
+    number,
+    ready_in_s_of,
+    state_of,
+    suppression_of,
+    transitions_of,
+    whole,
+)
+from plantwatch.incident import Fault, Kind
+from plantwatch.scoring import ScoredReading, SensorFault
 from plantwatch.telemetry import (
-    ATTRIBUTES_MAX,
     CLOCK_AHEAD_MS_MAX,
     CLOCK_IS_SET_FROM,
     SIGNALS_MAX,
@@ -44,10 +55,8 @@ from plantwatch.telemetry import (
     Rejection,
     RejectionReason,
     Source,
-    attribute_text,
     check_time,
     checked_name,
-    finite,
     signal_name,
     storable,
 )
@@ -149,7 +158,7 @@ def decode(payload: bytes, source: Source, *, received_at: EpochMs) -> Batch:
     try:
         epoch, bundle, series = fields["epoch"], fields["bundle"], fields["series"]
         if type(epoch) is not int or epoch < 0 or type(bundle) is not str or type(series) is not list:
-            raise _malformed("header")
+            raise malformed("header")
         batch = Batch(epoch, bundle, [], [])
         for columns in series:
             _decode_series(columns, source, batch, received_at)
@@ -157,7 +166,7 @@ def decode(payload: bytes, source: Source, *, received_at: EpochMs) -> Batch:
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         if isinstance(error, InvalidReading):
             raise
-        raise _malformed(type(error).__name__) from None
+        raise malformed(type(error).__name__) from None
     if len(series) > 1:
         batch.scored.sort(key=lambda item: (item.reading.device, item.reading.sequence))
     return batch
@@ -179,7 +188,8 @@ def _encode_series(device: str, names: Sequence[str], items: list[ScoredReading]
     readings = [item.reading for item in items]
     observed = [reading.observed_at for reading in readings]
     flags = [_flags(item) for item in items]
-    extras = {str(index): extra for index, item in enumerate(items) if (extra := _extra(item))}
+    before = ["", *(item.state for item in items)]
+    extras = {str(index): extra for index, item in enumerate(items) if (extra := encode_extra(item, before[index]))}
     return [
         device,
         names,
@@ -211,21 +221,6 @@ def _flags(item: ScoredReading) -> int:
     return flags
 
 
-def _extra(item: ScoredReading) -> dict[str, Any]:
-    extra: dict[str, Any] = {}
-    if item.reading.attributes:
-        extra["attributes"] = dict(item.reading.attributes)
-    if item.shares:
-        extra["shares"] = item.shares
-    if item.faults:
-        extra["faults"] = item.faults
-    if item.transitions:
-        extra["transitions"] = item.transitions
-    if item.ready_in_s is not None:
-        extra["ready_in_s"] = item.ready_in_s
-    return extra
-
-
 def _decode_json(payload: bytes) -> dict[str, Any]:
     if payload[len(MAGIC) : len(_HEADER)] != _HEADER[len(MAGIC) :]:
         raise InvalidReading(RejectionReason.UNKNOWN_VERSION, payload[: len(_HEADER)].hex())
@@ -244,9 +239,9 @@ def _decode_json(payload: bytes) -> dict[str, Any]:
     except (zlib.error, ValueError, RecursionError) as error:
         if isinstance(error, InvalidReading):
             raise
-        raise _malformed(type(error).__name__) from None
+        raise malformed(type(error).__name__) from None
     if type(fields) is not dict:
-        raise _malformed(type(fields).__name__)
+        raise malformed(type(fields).__name__)
     return fields
 
 
@@ -263,52 +258,49 @@ def _decode_series(columns: Any, source: Source, batch: Batch, received_at: Epoc
     if len(batch.scored) + len(batch.rejected) + count > READINGS_MAX:
         raise InvalidReading(RejectionReason.TOO_LARGE, f"over {READINGS_MAX} readings")
     if {len(sequences), len(observed), len(received), len(flags), *map(len, values)} != {count}:
-        raise _malformed("columns of different length")
-    if len(values) != len(names) or not _whole([*sequences, *observed, *received, *flags]):
-        raise _malformed("columns")
+        raise malformed("columns of different length")
+    if len(values) != len(names) or not whole([*sequences, *observed, *received, *flags]):
+        raise malformed("columns")
     rows = zip(sequences, accumulate(observed), received, zip(*values, strict=True), scores, flags, strict=True)
+    state = ""
     for index, row in enumerate(rows):
         extra = extras.get(str(index), {})
         try:
-            batch.scored.append(_decode_reading(device, names, row, extra, source, batch, received_at))
+            state = state_of(extra, state)
+            scored = _decode_reading(device, names, row, extra, source, batch, received_at)
+            batch.scored.append(scored._replace(state=state) if state else scored)
         except InvalidReading as error:
             batch.rejected.append(_rejection(error, _bytes_of(device, names, row, extra), received_at))
         except (KeyError, TypeError, ValueError, AttributeError) as error:  # a form that no encoder of ours writes
-            malformed = _malformed(type(error).__name__)
-            batch.rejected.append(_rejection(malformed, _bytes_of(device, names, row, extra), received_at))
+            refused = malformed(type(error).__name__)
+            batch.rejected.append(_rejection(refused, _bytes_of(device, names, row, extra), received_at))
 
 
 def _decode_reading(
     device: str, names: list[str], row: tuple[Any, ...], extra: Any, source: Source, batch: Batch, received_at: EpochMs
 ) -> ScoredReading:
     sequence, observed_at, delay, values, score, flags = row
-    signals = {name: _number(name, value) for name, value in zip(names, values, strict=True) if value is not None}
+    signals = {name: number(name, value) for name, value in zip(names, values, strict=True) if value is not None}
     missing = tuple(name for name, value in zip(names, values, strict=True) if value is None)
     check_time(observed_at, received_at=received_at)
-    if not 0 <= _number("score", score) <= 1 or not 0 <= flags <= _FLAGS_ALL or sequence < 0:
+    if not 0 <= number("score", score) <= 1 or not 0 <= flags <= _FLAGS_ALL or sequence < 0:
         raise InvalidReading(RejectionReason.MALFORMED_BATCH, "score, flags or sequence")
     reading = Reading(
-        source.tenant, device, observed_at, _received(observed_at + delay, received_at), signals, _attributes(extra),
+        source.tenant, device, observed_at, _received(observed_at + delay, received_at), signals, attributes_of(extra),
         missing, gateway=source.device, epoch=batch.epoch, sequence=sequence,
     )  # fmt: skip
     return ScoredReading(
         reading,
         float(score),
-        tuple((signal_name(name), _number(name, share)) for name, share in extra.get("shares", ())),
+        tuple((signal_name(name), number(name, share)) for name, share in extra.get("shares", ())),
         tuple(SensorFault(signal_name(name), Fault(fault)) for name, fault in extra.get("faults", ())),
         tuple(kind for kind, flag in _KIND_FLAGS if flags & flag),
-        tuple(_transition(item) for item in extra.get("transitions", ())),
+        transitions_of(extra),
         bool(flags & _WARMING_UP),
         batch.bundle,
-        _ready_in_s(extra),
+        ready_in_s_of(extra),
+        suppression=suppression_of(extra),
     )
-
-
-def _ready_in_s(extra: Any) -> int | None:
-    seconds = extra.get("ready_in_s")
-    if seconds is not None and (type(seconds) is not int or not 0 <= seconds <= READY_IN_S_MAX):
-        raise _malformed("ready_in_s")
-    return seconds
 
 
 def _received(at: EpochMs, received_at: EpochMs) -> EpochMs:
@@ -327,50 +319,8 @@ def _rejection(error: InvalidReading, payload: bytes, received_at: EpochMs) -> R
     return Rejection(error.reason, error.detail, "", received_at, payload)
 
 
-def _transition(item: Any) -> Transition:
-    kind, phase, first_seen, severity, score, causes = item
-    if not _whole([first_seen]):
-        raise _malformed("first_seen")
-    return Transition(
-        Kind(kind), Phase(phase), first_seen, Severity(severity), _number("score", score),
-        tuple(_cause(cause) for cause in causes),
-    )  # fmt: skip
-
-
-def _cause(item: Any) -> Cause:
-    signal, share, *numbers, fault = item
-    observed, low, high = (None if number is None else _number(signal, number) for number in numbers)
-    return Cause(
-        signal_name(signal), _number(signal, share), observed, low, high, None if fault is None else Fault(fault)
-    )
-
-
-def _attributes(extra: Any) -> dict[str, str]:
-    attributes = extra.get("attributes", {})
-    if len(attributes) > ATTRIBUTES_MAX:
-        raise InvalidReading(RejectionReason.TOO_MANY_ATTRIBUTES, f"{len(attributes)}")
-    if not all(type(value) is str for value in attributes.values()):
-        raise InvalidReading(RejectionReason.UNSUPPORTED_VALUE, "attribute")
-    return {signal_name(name): attribute_text(value) for name, value in attributes.items()}
-
-
-def _number(name: str, value: Any) -> float:
-    kind = type(value)
-    if kind is not float and kind is not int:
-        raise InvalidReading(RejectionReason.NOT_A_NUMBER, f"{name}: {kind.__name__}")
-    return finite(name, value)
-
-
-def _whole(numbers: Iterable[Any]) -> bool:
-    return all(type(number) is int for number in numbers)
-
-
 def _bytes_of(device: str, names: list[str], row: tuple[Any, ...], extra: Any) -> bytes:
     """A refused reading as the JSON object that a device would have sent, with its sequence."""
     sequence, observed_at, _, values, _, _ = row
     fields = {"device": device, "sequence": sequence, "ts": observed_at, **dict(zip(names, values, strict=True))}
     return json.dumps({**fields, "extra": extra}).encode()
-
-
-def _malformed(detail: str) -> InvalidReading:
-    return InvalidReading(RejectionReason.MALFORMED_BATCH, detail)

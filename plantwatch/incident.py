@@ -60,6 +60,13 @@ class Cause(NamedTuple):
     fault: Fault | None = None
 
 
+class FirstSign(NamedTuple):
+    """Which of an incident's signals misbehaved first, and when by its own clock."""
+
+    signal: str
+    at: EpochMs
+
+
 class Transition(NamedTuple):
     """An incident opens or clears with this reading. `first_seen` is the observed time at which it began."""
 
@@ -69,6 +76,8 @@ class Transition(NamedTuple):
     severity: Severity
     score: float
     causes: tuple[Cause, ...]
+    first_sign: FirstSign | None = None
+    """None where an older gateway found the incident."""
 
 
 def incident_id(tenant: str, device: str, kind: Kind, first_seen: EpochMs) -> str:
@@ -91,6 +100,7 @@ class Alert(NamedTuple):
     observed_at: EpochMs
     causes: tuple[Cause, ...]
     region: str
+    first_sign: FirstSign | None = None
 
     @property
     def alert_id(self) -> str:

@@ -161,6 +161,7 @@ class Pipeline:
             observed_at=reading.observed_at,
             causes=transition.causes,
             region=self.region,
+            first_sign=transition.first_sign,
         )
 
 

@@ -112,6 +112,14 @@ class SensorQuality:
         self._changes += 1
         return True
 
+    def check_unlearnt(self, value: float, at: EpochMs) -> bool:
+        """Like `check`, but nothing of what it finds becomes experience of ordinary running."""
+        known = [getattr(self, name) for name in _EXPERIENCE]
+        may_be_scored = self.check(value, at)
+        for name, value_known in zip(_EXPERIENCE, known, strict=True):
+            setattr(self, name, value_known)
+        return may_be_scored
+
     def check_missing(self, at: EpochMs) -> None:
         """The sensor says that it has no value."""
         self.last_at = at
@@ -145,8 +153,7 @@ class SensorQuality:
         """Count repetitions; True where this one lasts longer than any before, in a signal that varies."""
         if value == self._last:
             self._repeats += 1
-            usual = max(self._longest, _REPEATS_ALWAYS_FED)
-            return self._repeats > usual and self._changes >= self._limits.stuck_changes and not self._news
+            return self.withheld
         # A repetition that was a fault is no experience of ordinary running.
         if self.fault is not Fault.STUCK:
             self._longest = max(self._longest, self._repeats)
@@ -155,6 +162,12 @@ class SensorQuality:
         self._news = False
         self._changes += 1
         return False
+
+    @property
+    def withheld(self) -> bool:
+        """The last value repeats for longer than any before, in a signal that varies: it may be the sensor's fault."""
+        usual = max(self._longest, _REPEATS_ALWAYS_FED)
+        return self._repeats > usual and self._changes >= self._limits.stuck_changes and not self._news
 
     def _is_stuck(self) -> bool:
         limits = self._limits
@@ -210,6 +223,10 @@ _STATE: Final = (
     "fault", "_attention", "_last", "last_at", "_repeats", "_longest", "_changes", "_missing", "_intervals",
     "_interval", "_longest_silence", "_news",
 )  # fmt: skip
+
+
+# What `check` learns about ordinary running, as against what it knows of the present.
+_EXPERIENCE: Final = ("_longest", "_changes", "_intervals", "_interval", "_longest_silence")
 
 
 def _finite_or_none(limit: float) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Final, NamedTuple
 
 from plantwatch.incident import Fault, Kind, Transition
@@ -18,6 +19,17 @@ class SensorFault(NamedTuple):
     fault: Fault
 
 
+class Suppression(StrEnum):
+    """Why a reading could open nothing, whatever it said. Closed."""
+
+    STATE = "state"
+    """The machine is in a state that is not watched: off. Nothing is scored."""
+    MAINTENANCE = "maintenance"
+    """Somebody works on the machine: scored, not learnt."""
+    LATE = "late"
+    """Older than the newest, or a repeat: scored, not learnt."""
+
+
 class ScoredReading(NamedTuple):
     """A reading, scored once, by the runtime nearest to the machine.
 
@@ -27,6 +39,7 @@ class ScoredReading(NamedTuple):
     reading; `transitions` those that it opened or cleared. `bundle` is the digest of the model bundle that scored.
     `ready_in_s` says, while warming up, in how many seconds that will be over if readings go on to come as they do;
     None where nobody can tell: the first reading, or no signal has varied yet.
+    `state` is the machine's state by its rules, empty without any.
     """
 
     reading: Reading
@@ -38,3 +51,5 @@ class ScoredReading(NamedTuple):
     warming_up: bool = False
     bundle: str = ""
     ready_in_s: int | None = None
+    state: str = ""
+    suppression: Suppression | None = None

@@ -17,8 +17,8 @@ from typing import Any, Final
 _MAGIC: Final = b"PWM1"
 _LENGTH: Final = struct.Struct(">I")
 _CHECKSUM_BYTES: Final = 32
-# 256 signals of about 4 KB each, with room for a detector three times as large.
-_MACHINE_BYTES_MAX: Final = 4 * 1024 * 1024
+# 256 signals in 8 states (`plantwatch.states.rules`) of about 4 KB each, with room for a detector three times as large.
+_MACHINE_BYTES_MAX: Final = 24 * 1024 * 1024
 # Byte arrays of few values compress well at any level; the fastest keeps a checkpoint short.
 _LEVEL: Final = 1
 

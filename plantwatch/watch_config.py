@@ -6,12 +6,13 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 from plantwatch.detectors.base import SURPRISE_MAX
 from plantwatch.detectors.novelty import Novelty, NoveltyParameters
 from plantwatch.policy import AlertPolicy
 from plantwatch.quality import QualityLimits
+from plantwatch.states.rules import StateRules
 
 # A sensor's fault is a fact, not a chance: what counts is how many readings say so (see FAULT_SURPRISE in `machine`).
 # It is worth a look today, never at once: no surprise reaches `high_at`.
@@ -30,6 +31,8 @@ class WatchConfig:
     quality: QualityLimits = field(default_factory=QualityLimits)
     accept_after_s: float = 6 * 3600.0
     """How long an incident stays open before its values are learnt as a new normal: nobody repaired it in a shift."""
+    states: StateRules = field(default_factory=StateRules)
+    """Which states a machine has; each is scored by itself, and one that is not watched not at all."""
 
     def __post_init__(self) -> None:
         if not self.accept_after_s > 0:
@@ -38,5 +41,13 @@ class WatchConfig:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the detector's kind and the canonical JSON of all parameters, 16 hexadecimal digits."""
-        canonical = json.dumps({Novelty.KIND: asdict(self)}, sort_keys=True, separators=(",", ":"))
+        canonical = json.dumps({Novelty.KIND: self.plain()}, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    def plain(self) -> dict[str, Any]:
+        """All parameters as plain values. Without rules of states nothing is said of states: the digest of a
+        configuration is what it was before there were any, and so a memory learnt then is still good."""
+        fields = asdict(self)
+        if not self.states.rules:
+            del fields["states"]
+        return fields

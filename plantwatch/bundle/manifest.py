@@ -10,7 +10,6 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any, Final
 
 from plantwatch.bundle.model import Bundle, BundleProblem, Calibration, InvalidBundle, Training
@@ -46,7 +45,7 @@ def to_manifest(bundle: Bundle) -> dict[str, Any]:
         "name": bundle.name,
         "machine_type": bundle.machine_type,
         "created_at": bundle.created_at,
-        "config": _without_infinities(asdict(bundle.config)),
+        "config": _without_infinities(bundle.config.plain()),
         "priors": {signal: prior.numbers() for signal, prior in bundle.priors.items()},
         "arrays": {name: hashlib.sha256(cells).hexdigest() for name, cells in arrays_of(bundle).items()},
         "training": bundle.training and bundle.training._asdict(),

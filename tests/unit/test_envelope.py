@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plantwatch import envelope
-from plantwatch.incident import Cause, Fault, Kind, Phase, Severity, Transition
-from plantwatch.scoring import READY_IN_S_MAX, ScoredReading, SensorFault
+from plantwatch.incident import Cause, Fault, FirstSign, Kind, Phase, Severity, Transition
+from plantwatch.scoring import READY_IN_S_MAX, ScoredReading, SensorFault, Suppression
 from plantwatch.telemetry import InvalidReading, Reading, Rejection, RejectionReason, Source
 
 NOW = 1_795_413_600_000
@@ -36,6 +36,7 @@ transitions = st.builds(
     st.sampled_from(Severity),
     st.floats(0, 1),
     st.lists(causes, max_size=3).map(tuple),
+    st.none() | st.builds(FirstSign, names, st.integers(10**12, NOW)),
 )
 
 
@@ -71,6 +72,8 @@ def scored_readings(draw: st.DrawFn) -> list[ScoredReading]:
                 draw(st.booleans()),
                 "b" * 16,
                 draw(st.none() | st.integers(0, READY_IN_S_MAX)),
+                draw(st.sampled_from(["", "running", "cleaning"])),
+                draw(st.none() | st.sampled_from(Suppression)),
             )
         )
     return scored
@@ -139,6 +142,9 @@ def tampered(change: dict[str, Any], count: int = 3) -> bytes:
         ({"scores": [0.5, 1.5, 0.5]}, RejectionReason.MALFORMED_BATCH),
         ({"observed": [NOW, -NOW + 5, NOW - 5]}, RejectionReason.TIMESTAMP_OUT_OF_RANGE),
         ({"extras": {"1": {"faults": [["t", "haunted"]]}}}, RejectionReason.MALFORMED_BATCH),
+        ({"extras": {"1": {"suppression": "mood"}}}, RejectionReason.MALFORMED_BATCH),
+        ({"extras": {"1": {"state": 7}}}, RejectionReason.MALFORMED_BATCH),
+        ({"extras": {"1": {"transitions": [], "signs": [["t", NOW]]}}}, RejectionReason.MALFORMED_BATCH),
         ({"extras": {"1": {"attributes": {"a": 3}}}}, RejectionReason.UNSUPPORTED_VALUE),
         ({"extras": {"1": {"attributes": {"a": "\ud800"}}}}, RejectionReason.WRONG_ENCODING),
         ({"observed": [NOW, 1_732_341_600 - NOW, NOW - 1_732_341_600]}, RejectionReason.TIMESTAMP_OUT_OF_RANGE),
@@ -240,3 +246,22 @@ def test_no_columns_whatever_raise_anything_but_invalid_reading(change: dict[str
         assert error.reason in RejectionReason
     else:
         assert len(batch.scored) + len(batch.rejected) <= 3
+
+
+def test_an_older_gateway_s_transition_has_no_first_sign_and_a_newer_one_s_can_be_read_by_an_older_region() -> None:
+    first = Transition(Kind.PROCESS_ANOMALY, Phase.OPENED, NOW, Severity.LOW, 0.9, (), FirstSign("t", NOW))
+    scored = plain(1)[0]._replace(transitions=(first,))
+    payload = envelope.encode([scored], epoch=7, bundle="b")
+    (series,) = json.loads(zlib.decompress(payload[3:]))["series"]
+    extra = series[8]["0"]
+    assert [len(turn) for turn in extra["transitions"]] == [6]
+    older = tampered({"extras": {"0": {"transitions": extra["transitions"]}}})
+    (turn,) = envelope.decode(older, GATEWAY, received_at=NOW).scored[0].transitions
+    assert turn == first._replace(first_sign=None)
+
+
+def test_a_state_that_lasts_is_written_once() -> None:
+    scored = [item._replace(state="cleaning") for item in plain(60)]
+    payload = envelope.encode(scored, epoch=7, bundle="b" * 16)
+    assert zlib.decompress(payload[3:]).count(b"cleaning") == len({item.reading.device for item in scored})
+    assert by_identity(envelope.decode(payload, GATEWAY, received_at=NOW).scored) == by_identity(scored)

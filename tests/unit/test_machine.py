@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plantwatch import machine as machine_module
 from plantwatch.incident import Fault, Kind, Phase, Transition
 from plantwatch.machine import Machines, WatchConfig
+from plantwatch.machine.incidents import FAULT_SURPRISE
 from plantwatch.policy import AlertPolicy
 from plantwatch.quality import PhysicalRange, QualityLimits
 from plantwatch.scoring import ScoredReading, SensorFault
@@ -384,4 +384,4 @@ def test_a_limit_below_one_machine_is_refused() -> None:
 
 
 def test_every_fault_has_its_weight() -> None:
-    assert set(machine_module.FAULT_SURPRISE) == set(Fault)
+    assert set(FAULT_SURPRISE) == set(Fault)

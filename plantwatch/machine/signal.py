@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from plantwatch import native
 from plantwatch.detectors.base import Detector
@@ -12,13 +13,18 @@ from plantwatch.detectors.prior import Prior
 from plantwatch.explain import price_of_looks, shares
 from plantwatch.quality import SensorQuality
 from plantwatch.scoring import READY_IN_S_MAX
+from plantwatch.telemetry import EpochMs
 from plantwatch.watch_config import WatchConfig
 
 
 class WatchedSignal:
-    """Its part in the evidence is 0 whenever the machine is being watched without evidence."""
+    """Its part in the evidence is 0 whenever the machine is being watched without evidence.
 
-    __slots__ = ("name", "quality", "detector", "check", "step", "handle", "evidence")
+    A machine with known states has one of these
+    for each state in which the sensor was met: what is ordinary while cleaning says nothing about running.
+    """
+
+    __slots__ = ("name", "quality", "detector", "check", "step", "handle", "evidence", "moved_at")
 
     def __init__(self, name: str, config: WatchConfig, prior: Prior | None) -> None:
         self.name = name
@@ -29,15 +35,41 @@ class WatchedSignal:
         # What the native core knows the detector by; 0 until it is known to be one of its own.
         self.handle = 0
         self.evidence = 0.0
+        # When it first added to the present evidence; meaningless while its part is 0.
+        self.moved_at: EpochMs = 0
+
+    def take_over(self, before: WatchedSignal) -> None:
+        """The machine came into the state of this one: go on where the sensor was in the state before."""
+        self.evidence, self.moved_at = before.evidence, before.moved_at
+        self.quality.set_clock(before.quality.last_at)
+
+    def forget_evidence(self) -> None:
+        self.evidence = 0.0
+
+    def state(self) -> list[Any]:
+        """As JSON can hold it."""
+        return [self.quality.state(), self.detector.state(), self.evidence, self.moved_at]
+
+    def restore(self, state: Sequence[Any]) -> None:
+        """Go on from a `state`; TypeError or ValueError where it is none."""
+        # Version 0.1 did not know when.
+        quality, detector, self.evidence, self.moved_at = state if len(state) > 3 else (*state, 0)
+        self.quality.restore(quality)
+        self.detector.restore(detector)
 
 
-def strangest(found: Sequence[tuple[float, WatchedSignal]], signals: int) -> float:
+Signals = dict[str, WatchedSignal]
+Found = Sequence[tuple[float, WatchedSignal]]
+"""The surprises of a reading above 0, each with its signal."""
+
+
+def strangest(found: Found, signals: int) -> float:
     """The machine's surprise: its strangest signal's, less what looking at so many costs."""
     surprise = max((surprise for surprise, _ in found), default=0.0)
     return max(0.0, surprise - price_of_looks(signals))
 
 
-def shares_of(found: Sequence[tuple[float, WatchedSignal]]) -> tuple[tuple[str, float], ...]:
+def shares_of(found: Found) -> tuple[tuple[str, float], ...]:
     return shares([(signal.name, surprise) for surprise, signal in found])
 
 
