@@ -16,10 +16,12 @@ anomalies: Laxhammar and Falkman, 2014).
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Mapping
 from typing import Any, Final
 
 from plantwatch.detectors.base import SURPRISE_MAX
+from plantwatch.detectors.memory import packed, unpacked
 
 _UNREST_BINS: Final = 64
 _BINS_PER_DECADE: Final = 8
@@ -71,12 +73,15 @@ class Calibration:
         self._weight = 1.0
 
     def state(self) -> dict[str, Any]:
-        return {"counts": list(self._counts), "total": self._total, "weight": self._weight, "prior": self._prior}
+        return {
+            "counts": packed(array("d", self._counts), _BINS),
+            "total": self._total,
+            "weight": self._weight,
+            "prior": self._prior,
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        counts = [float(count) for count in state["counts"]]
-        if len(counts) != _BINS:
-            raise ValueError(f"{len(counts)} bins of surprise instead of {_BINS}")
+        counts = unpacked(state["counts"], _BINS, "d").tolist()
         self._counts, self._prior = counts, float(state["prior"])
         self._total, self._weight = float(state["total"]), float(state["weight"])
 

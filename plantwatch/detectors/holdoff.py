@@ -1,10 +1,11 @@
-"""One event, one alarm: when a surprise opens an alarm, when it only belongs to the last one, and when it is a habit.
+"""One event, one first sign: when a surprise begins an event, when it only belongs to the last one, and when it is a
+habit.
 
-An alarm opens where the surprise reaches `threshold`, and lasts while it stays there. What follows within `hold`
-readings of the last such surprise is the same event, unless it is a thousand times rarer still (`escalation`); while
-surprises go on, so does the event. A young signal knows no time scale yet: it holds for 5 % of its age at most.
+An event begins where the surprise reaches `threshold`. What follows within `hold` readings of the last such surprise is
+the same event, unless it is a thousand times rarer still (`escalation`); while surprises go on, so does the event. A
+young signal knows no time scale yet: it holds for 5 % of its age at most.
 
-A signal that alarms often must show more: each alarm beyond the second within `habit_memory` readings raises what the
+A signal that has many events must show more: each beyond the second within `habit_memory` readings raises what the
 next one needs. It costs the noisy signal nothing that matters, bounds what one bad signal can do to an operator's
 attention, and makes the choice of the threshold less sharp: on public series any from 2.1 to 2.4 is within 1.5 points.
 """
@@ -26,7 +27,7 @@ class HoldOffParameters:
     hold_share: float = 0.05
     """Of the readings seen so far: the most that a young signal holds."""
     habit: float = 0.5
-    """Decades more for each tenfold of alarms in memory."""
+    """Decades more for each tenfold of events in memory."""
     habit_free: int = 2
     habit_memory: int = 2000
 
@@ -39,33 +40,32 @@ class HoldOffParameters:
 BALANCED: Final = HoldOffParameters()
 
 
-class AlarmState(NamedTuple):
+class EventState(NamedTuple):
     """What is known about the last event."""
 
-    is_open: bool = False
-    opened: bool = False
+    begins: bool = False
     """At this very reading."""
     last_surprising: int | None = None
     peak: float = 0.0
-    """The surprise that opened the last alarm."""
+    """The surprise that the last event began with."""
     habit: float = 0.0
-    """Alarms in memory, as of the last one."""
-    last_opened: int = 0
+    """Events in memory, as of the last one."""
+    last_begun: int = 0
 
 
-NO_ALARM: Final = AlarmState()
+NO_EVENT: Final = EventState()
 
 
-def follow(parameters: HoldOffParameters, state: AlarmState, surprise: float, now: int) -> AlarmState:
+def follow(parameters: HoldOffParameters, state: EventState, surprise: float, now: int) -> EventState:
     """The state at this reading, which is number `now` of its signal."""
     if surprise < parameters.threshold:
-        return state._replace(is_open=False, opened=False) if state.is_open else state
+        return state._replace(begins=False) if state.begins else state
     hold = min(parameters.hold_share * now, parameters.hold)
     same_event = state.last_surprising is not None and now - state.last_surprising <= hold
     if same_event and surprise < state.peak + parameters.escalation:
-        return state._replace(opened=False, last_surprising=now)
-    habit = state.habit * math.exp((state.last_opened - now) / parameters.habit_memory)
+        return state._replace(begins=False, last_surprising=now)
+    habit = state.habit * math.exp((state.last_begun - now) / parameters.habit_memory)
     needed = parameters.threshold + parameters.habit * math.log10(max(1.0, (1.0 + habit) / parameters.habit_free))
     if surprise < needed:
-        return state._replace(opened=False)
-    return AlarmState(True, True, now, surprise, habit + 1.0, now)
+        return state._replace(begins=False)
+    return EventState(True, now, surprise, habit + 1.0, now)

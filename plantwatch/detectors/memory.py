@@ -2,7 +2,7 @@
 
 Nothing is forgotten: when the memory is full, the values that lie closest together are thinned out, and from then on a
 value that near to a remembered one is not kept. So the memory covers every region that was ever visited, with a
-resolution that follows its size (300 values found as much as 620 on public series). Values are kept as float32, which
+resolution that follows its size (200 values found as much as 620 on public series). Values are kept as float32, which
 halves the state; whoever asks must round its numbers likewise (`Memory` compares them bit for bit).
 """
 
@@ -14,7 +14,7 @@ import math
 import sys
 from array import array
 from bisect import bisect_left
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 # Readings whose remembered values can be taken back: an alert opens within a minute of readings of its first sign.
 UNDO_READINGS: Final = 64
@@ -117,12 +117,15 @@ class Memory:
             "count": len(self.values),
             "values": packed(self.values, self.size_max),
             "latest": packed(self.latest, UNDO_READINGS),
-            "latest_ages": list(self.latest_ages),
+            # All within UNDO_READINGS of the newest: one byte each, as old as it is then.
+            "newest": self.latest_ages[-1] if self.latest_ages else 0,
+            "latest_ages": base64.b64encode(bytes(self.latest_ages[-1] - age for age in self.latest_ages)).decode(),
             "numbers": [self.resolution, self.mean, self.variance],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        count, ages = int(state["count"]), array("q", state["latest_ages"])
+        count, newest = int(state["count"]), int(state["newest"])
+        ages = array("q", [newest - age for age in _bytes(state["latest_ages"])])
         if not 0 <= count <= self.size_max or len(ages) > UNDO_READINGS:
             raise ValueError(f"a memory of {self.size_max} values cannot hold {count}")
         self.values = unpacked(state["values"], self.size_max)[:count]
@@ -131,20 +134,26 @@ class Memory:
 
 
 def packed(values: array[float], room: int) -> str:
-    full = values + array("f", bytes(4 * (room - len(values))))
+    """As text that is as long for few values as for `room` of them."""
+    full = values + array(values.typecode, bytes(values.itemsize * (room - len(values))))
     if sys.byteorder == "big":
         full.byteswap()
     return base64.b64encode(full.tobytes()).decode()
 
 
-def unpacked(text: Any, room: int) -> array[float]:
-    try:
-        raw = base64.b64decode(text, validate=True)
-    except (TypeError, binascii.Error) as error:
-        raise ValueError(f"remembered values are no base64: {error}") from None
-    if len(raw) != 4 * room:
-        raise ValueError(f"{len(raw)} bytes of remembered values instead of {4 * room}")
-    values = array("f", raw)
+def unpacked(text: Any, room: int, typecode: Literal["f", "d"] = "f") -> array[float]:
+    raw = _bytes(text)
+    values = array(typecode)
+    if len(raw) != values.itemsize * room:
+        raise ValueError(f"{len(raw)} bytes of remembered values instead of {values.itemsize * room}")
+    values.frombytes(raw)
     if sys.byteorder == "big":
         values.byteswap()
     return values
+
+
+def _bytes(text: Any) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (TypeError, binascii.Error) as error:
+        raise ValueError(f"remembered values are no base64: {error}") from None

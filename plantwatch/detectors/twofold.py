@@ -8,15 +8,14 @@ own standard deviations, and their geometric mean counts. Three *views* of the s
 absolute change (stuck, noisier, faster, a cycle that is missing). Each view has a running tail of its own novelties:
 their 0.99 quantile, and an exponential decay beyond it. The rarest view speaks.
 
-Cost. Six memories of 300 float32: below 16 KB as JSON. Six binary searches a reading; 8 us in pure Python.
+Cost. Six memories of 240 float32: below 14 KB as JSON. Six binary searches a reading; 8 us in pure Python.
 
 When it misleads. A change inside the known range that leaves the activity as it was (half the frequency at twice the
 amplitude, two cycles swapped) is invisible. The first hundred readings are not judged, and until about two thousand
 too much is new: surprises are then 2 to 5 times as frequent as they say, later 2 to 10 times rarer. Whoever needs a
 calibrated score puts `plantwatch.detectors.calibration` behind it.
 
-Source. Distance to the nearest past value: Ramaswamy, Rastogi and Shim, SIGMOD 2000. Exceedances over a high quantile
-decay exponentially: Pickands, Annals of Statistics 1975, with shape 0; online as in SPOT (Siffer et al., KDD 2017).
+Source. Distance to the nearest past value: Ramaswamy, Rastogi and Shim, SIGMOD 2000.
 
 >>> detector = TwofoldNovelty()
 >>> for turn in range(2000):
@@ -35,23 +34,14 @@ from typing import Any, Final, NamedTuple
 
 from plantwatch.detectors.base import SURPRISE_MAX, State
 from plantwatch.detectors.memory import WINSOR_VARIANCES, Memory, packed, unpacked
+from plantwatch.detectors.tail import Tail
 
-_LN10: Final = math.log(10.0)
 # Readings before a nearest neighbour means anything.
 _START_READINGS: Final = 30
 # Values beyond this many times the first change say no more, and their squares stay finite.
 _POSITION_MAX: Final = 1e30
 # A signal that stands still has no activity to take the logarithm of; 2 % of the usual one is as still as matters.
 _STILL_SHARE: Final = 0.02
-# Starting values of the tail, in log1p of standard deviations: gone after the warm-up.
-_FIRST_EXCESS: Final = 0.3
-_FIRST_STEP: Final = 0.1
-_EXCESS_MIN: Final = 1e-3
-# One huge novelty must not make the tail deaf.
-_EXCESS_LEARNT_MAX: Final = 6.0
-# A running quantile moves by this many mean distances, times its weight, at each reading: enough to follow, too little
-# to jitter (anything from 1 to 6 finds the same).
-_QUANTILE_STEPS: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +54,8 @@ class TwofoldParameters:
     """Time constant of the activity."""
     baseline_readings: int = 320
     """Time constant of the slow baseline. Younger than this, everything is its own baseline."""
-    remembered: int = 300
-    """Values in each of six memories; 300 to 620 find the same."""
+    remembered: int = 240
+    """Values in each of six memories; 200 to 620 find the same."""
     spread_memory: int = 5000
     """Time constant of the standard deviations."""
     quantile: float = 0.99
@@ -104,23 +94,19 @@ class _View:
         "by_value",
         "by_deviation",
         "baseline",
-        "quantile",
-        "excess",
-        "step",
+        "tail",
         "parameters",
         "pending",
-        "_floor",
         "_single",
     )
 
     def __init__(self, parameters: TwofoldParameters, delay: int = 0) -> None:
         self.by_value, self.by_deviation = Memory(parameters.remembered), Memory(parameters.remembered)
-        self.baseline = self.quantile = 0.0
-        self.excess, self.step = _FIRST_EXCESS, _FIRST_STEP
+        self.baseline = 0.0
+        self.tail = Tail(parameters.quantile, parameters.excess_memory, parameters.warm_up)
         self.parameters = parameters
         # Pairs of value and deviation, oldest first, that wait to be remembered.
         self.pending = array("f", bytes(2 * 4 * delay))
-        self._floor = -math.log10(1.0 - parameters.quantile)
         self._single = array("f", (0.0, 0.0))
 
     def surprise(self, value: float, reading: int, weights: _Weights, *, learn: bool) -> float:
@@ -141,19 +127,12 @@ class _View:
         if reading <= _START_READINGS:
             novelty = 0.0
         elif novelty > 0.0:
-            # The logarithm makes the tail of distances an exponential one, whatever the signal's own tail is like.
             novelty = math.log1p(math.sqrt(novelty))
-            surprise = self._rarity(novelty) if reading > self.parameters.warm_up else 0.0
+            surprise = self.tail.surprise(novelty) if reading > self.parameters.warm_up else 0.0
         if learn:
             self.baseline = baseline
-            self._learn_tail(novelty, reading, weights.tail)
+            self.tail.learn(novelty, reading, weights.tail)
         return surprise
-
-    def _rarity(self, novelty: float) -> float:
-        beyond = novelty - self.quantile
-        if beyond > 0.0:
-            return self._floor + beyond / self.excess / _LN10
-        return self._floor * novelty / self.quantile
 
     def _remember_later(self, value: float, deviation: float, reading: int) -> None:
         pending = self.pending
@@ -171,25 +150,8 @@ class _View:
             place = 2 * reading % len(self.pending)
             self.pending = self.pending[place : place + 2] * (len(self.pending) // 2)
 
-    def _learn_tail(self, novelty: float, reading: int, weight: float) -> None:
-        parameters = self.parameters
-        beyond = novelty - self.quantile
-        self.step += weight * (abs(beyond) - self.step)
-        share = parameters.quantile if beyond > 0.0 else parameters.quantile - 1.0
-        quantile = self.quantile + _QUANTILE_STEPS * weight * self.step * share
-        self.quantile = quantile = quantile if quantile > 0.0 else 0.0  # noqa: FURB136
-        beyond = novelty - quantile
-        if beyond <= 0.0:
-            return
-        if reading > parameters.warm_up:
-            beyond = min(beyond, _EXCESS_LEARNT_MAX * self.excess)
-            weight = 1.0 / parameters.excess_memory
-        else:
-            weight = 0.2  # The guess that it starts with is gone after some ten exceedances.
-        self.excess = max(_EXCESS_MIN, self.excess + weight * (beyond - self.excess))
-
     def state(self) -> list[Any]:
-        numbers = [self.baseline, self.quantile, self.excess, self.step]
+        numbers = [self.baseline, *self.tail.numbers()]
         return [self.by_value.state(), self.by_deviation.state(), packed(self.pending, len(self.pending)), numbers]
 
     def restore(self, state: list[Any]) -> None:
@@ -197,7 +159,8 @@ class _View:
         self.pending = unpacked(pending, len(self.pending))
         self.by_value.restore(by_value)
         self.by_deviation.restore(by_deviation)
-        self.baseline, self.quantile, self.excess, self.step = map(float, numbers)
+        self.baseline = float(numbers[0])
+        self.tail.restore(numbers[1:])
 
 
 class TwofoldNovelty:
@@ -207,7 +170,7 @@ class TwofoldNovelty:
         "parameters", "_weights", "_grown_up", "_reading", "_slow", "_activity", "_readings", "_origin", "_unit",
         "_last", "_mean", "_change", "_usual_change", "_frozen",
     )  # fmt: skip
-    KIND: Final = "twofold/1"
+    KIND: Final = "twofold/2"
 
     def __init__(self, parameters: TwofoldParameters = TwofoldParameters()) -> None:
         self.parameters = parameters
@@ -269,11 +232,11 @@ class TwofoldNovelty:
         """Distance of `value`, if it came now, from the short mean, in mean absolute changes; at most 1e6."""
         if self._usual_change <= 0.0:
             return 0.0
-        return min(abs(self._position(value) - self._mean) / self._usual_change, 1e6)
+        return min(abs(self.position(value) - self._mean) / self._usual_change, 1e6)
 
     def _surprise(self, value: float, *, follow: bool, learn: bool) -> float:
         """`follow`: short mean and activity go with the value, also while nothing is learnt."""
-        position, reading = self._position(value), self._readings
+        position, reading = self.position(value), self._readings
         usual = self._reading.by_value.winsorised(position, reading)
         weights = self._weights if reading >= self._grown_up else _at_least(self._weights, 1.0 / (reading + 1))
         mean = self._mean + weights.mean * (usual - self._mean)
@@ -300,7 +263,7 @@ class TwofoldNovelty:
             self._origin = value
         self._unit = min(abs(value - self._origin), sys.float_info.max)
 
-    def _position(self, value: float) -> float:
+    def position(self, value: float) -> float:
         """The value in units of the first change, from the first value."""
         _check_finite(value)
         if not self._unit:

@@ -1,4 +1,4 @@
-"""One event raises one alarm; a habit of alarms asks for more."""
+"""One event has one first sign; a habit of events asks for more."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ from collections.abc import Sequence
 
 import pytest
 
-from plantwatch.detectors.holdoff import BALANCED, NO_ALARM, HoldOffParameters, follow
+from plantwatch.detectors.holdoff import BALANCED, NO_EVENT, HoldOffParameters, follow
 
 
-def openings(surprises: Sequence[float], parameters: HoldOffParameters = BALANCED) -> list[int]:
-    state, found = NO_ALARM, []
+def first_signs(surprises: Sequence[float], parameters: HoldOffParameters = BALANCED) -> list[int]:
+    state, found = NO_EVENT, []
     for reading, surprise in enumerate(surprises):
         state = follow(parameters, state, surprise, reading)
-        assert not state.opened or state.is_open
-        if state.opened:
+        if state.begins:
             found.append(reading)
     return found
 
@@ -23,41 +22,32 @@ def quiet(readings: int) -> list[float]:
     return [0.0] * readings
 
 
-def test_a_surprise_below_the_threshold_opens_nothing() -> None:
-    assert openings([2.19] * 3000) == []
+def test_a_surprise_below_the_threshold_begins_nothing() -> None:
+    assert first_signs([2.19] * 3000) == []
 
 
-def test_an_event_that_flickers_and_lasts_opens_one_alarm() -> None:
-    assert openings(quiet(5000) + [3.0, 0.0, 2.5, 0.0, 4.0] * 300) == [5000]
+def test_an_event_that_flickers_and_lasts_begins_once() -> None:
+    assert first_signs(quiet(5000) + [3.0, 0.0, 2.5, 0.0, 4.0] * 300) == [5000]
 
 
 def test_after_the_hold_off_it_is_another_event() -> None:
-    assert openings([*quiet(5000), 3.0, *quiet(200), 3.0]) == [5000, 5201]
-    assert openings([*quiet(5000), 3.0, *quiet(199), 3.0]) == [5000]
+    assert first_signs([*quiet(5000), 3.0, *quiet(200), 3.0]) == [5000, 5201]
+    assert first_signs([*quiet(5000), 3.0, *quiet(199), 3.0]) == [5000]
 
 
 def test_a_young_signal_holds_for_a_twentieth_of_its_age() -> None:
-    assert openings([*quiet(400), 3.0, *quiet(30), 3.0]) == [400, 431]
+    assert first_signs([*quiet(400), 3.0, *quiet(30), 3.0]) == [400, 431]
 
 
-def test_what_is_a_thousand_times_rarer_opens_at_once() -> None:
-    assert openings([*quiet(5000), 3.0, 5.9]) == [5000]
-    assert openings([*quiet(5000), 3.0, 6.0]) == [5000, 5001]
+def test_what_is_a_thousand_times_rarer_begins_at_once() -> None:
+    assert first_signs([*quiet(5000), 3.0, 5.9]) == [5000]
+    assert first_signs([*quiet(5000), 3.0, 6.0]) == [5000, 5001]
 
 
-def test_a_signal_that_alarms_often_must_show_more() -> None:
+def test_a_signal_with_many_events_must_show_more() -> None:
     every_250 = [2.3, *quiet(249)] * 40
-    assert 2 <= len(openings(every_250)) < 20
-    assert len(openings([4.0 if surprise else 0.0 for surprise in every_250])) >= 38
-
-
-def test_an_alarm_lasts_while_the_surprise_does() -> None:
-    state = NO_ALARM
-    lasting = []
-    for reading, surprise in enumerate([*quiet(300), 3.0, 2.5, 2.2, 2.1, 2.5]):
-        state = follow(BALANCED, state, surprise, reading)
-        lasting.append(state.is_open)
-    assert lasting[300:] == [True, True, True, False, False]
+    assert 2 <= len(first_signs(every_250)) < 20
+    assert len(first_signs([4.0 if surprise else 0.0 for surprise in every_250])) >= 38
 
 
 def test_senseless_parameters_are_refused() -> None:
