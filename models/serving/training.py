@@ -1,4 +1,6 @@
-"""`train`: a bundle from the CSV files of a training job's channels, one file a machine.
+"""`train`: a bundle from the CSV files of a training job's channels, one file a machine: `plantwatch train` in a
+container, so that the same data gives the same bundle to the last byte. What operators said of earlier alerts comes in
+the channel `labels`, as the one file that `plantwatch labels` keeps.
 
 A job that cannot be done says why in `output/failure`, with a reason of a closed set, and leaves no model.
 """
@@ -7,17 +9,21 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from models.serving.container import ContainerSettings, Folders, now_ms, write_failure
+from models.catalogue import AUTO, CATALOGUE
+from models.history import InvalidHistory, csv_series
+from models.labels import InvalidLabel, Label, in_force, read_labels
+from models.serving.container import ContainerSettings, Folders, write_failure
+from models.training import Trained, Wish
+from models.training import train as train_bundle
 from plantwatch.bundle.container import SUFFIX, save
-from plantwatch.bundle.learn import Untrainable, learn
 from plantwatch.bundle.model import Bundle
-from plantwatch.csvfile import InvalidFile
 from plantwatch.settings import InvalidSettings, load
 from plantwatch.telemetry import storable
 from plantwatch.watch_config import WatchConfig
@@ -26,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 # CreateTrainingJob takes at most 100 of 2,500 characters each.
 HYPERPARAMETERS_BYTES_MAX: Final = 512 * 1024
+LABELS_CHANNEL: Final = "labels"
 # Libraries of training jobs add their own, which are not ours to judge.
 _FOREIGN_PREFIX: Final = "sagemaker_"
 
@@ -51,14 +58,24 @@ class CannotTrain(Exception):
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """A training job's hyperparameters, all texts. `config` is a JSON object with fields of `WatchConfig`."""
+    """A training job's hyperparameters, all texts: the options of `plantwatch train`.
+
+    `config` is a JSON object with fields of `WatchConfig`, in place of the detector that the catalogue would choose.
+    """
 
     name: str = "plantwatch"
     machine_type: str = ""
-    config: WatchConfig = field(default_factory=WatchConfig)
+    tenant: str = "local"
+    detector: str = AUTO
+    alerts_per_day: float = 0.1
+    config: WatchConfig | None = None
 
     def __post_init__(self) -> None:
         Bundle(self.name, self.machine_type)  # ValueError for a name that no bundle may have
+        if self.detector not in {AUTO, *CATALOGUE}:
+            raise ValueError(f"detector: there is no {self.detector!r}; there are {AUTO}, {', '.join(CATALOGUE)}")
+        if not 0.0 <= self.alerts_per_day < math.inf:
+            raise ValueError(f"alerts_per_day: {self.alerts_per_day} is no rate")
 
 
 def train(container: ContainerSettings) -> int:
@@ -84,14 +101,17 @@ def _train(folders: Folders) -> Path:
         raise CannotTrain(TrainProblem.NO_DATA, f"no CSV file in {folders.data}")
     logger.info("%s from %d files", wanted.name, len(files))
     try:
-        bundle = learn(files, name=wanted.name, machine_type=wanted.machine_type, config=wanted.config, now=now_ms())
-    except (Untrainable, InvalidFile) as error:
+        trained = _learn(files, wanted, _labels(folders))
+    except (InvalidHistory, InvalidLabel) as error:
         # Relative, because nobody knows the folders of a container that is gone.
         raise CannotTrain(TrainProblem.UNTRAINABLE, str(error).replace(f"{folders.data}/", "")) from None
     except OSError as error:
         raise CannotTrain(TrainProblem.STORAGE, f"{error.strerror}: {error.filename}") from None
+    for note in trained.choice.notes:
+        logger.info("%s", note)
+    bundle = trained.bundle
     logger.info(
-        "bundle %s: %d signals, expected alerts per machine and day: %s",
+        "bundle %s: %d signals, alerts per machine and day: %s",
         bundle.digest, len(bundle.priors), bundle.expected_alerts_per_day,
     )  # fmt: skip
     path = folders.model / f"{bundle.name}{SUFFIX}"
@@ -101,6 +121,20 @@ def _train(folders: Folders) -> Path:
     except OSError as error:
         raise CannotTrain(TrainProblem.STORAGE, f"{error.strerror}: {path.name}") from None
     return path
+
+
+def _learn(files: Sequence[Path], wanted: Hyperparameters, labels: Sequence[Label]) -> Trained:
+    wish = Wish(wanted.name, wanted.machine_type, wanted.config, wanted.detector, wanted.alerts_per_day)
+    return train_bundle(csv_series(files, tenant=wanted.tenant), wish, labels)
+
+
+def _labels(folders: Folders) -> tuple[Label, ...]:
+    """Those in the channel `labels`; none where there is no such channel."""
+    files = sorted(path for path in (folders.data / LABELS_CHANNEL).rglob("*") if path.is_file())
+    if len(files) > 1:
+        names = ", ".join(path.name for path in files[:3])
+        raise CannotTrain(TrainProblem.UNTRAINABLE, f"{len(files)} files of labels ({names}); there may be one")
+    return in_force(read_labels(files[0])) if files else ()
 
 
 def _hyperparameters(path: Path) -> Hyperparameters:

@@ -184,7 +184,7 @@ def model_archive(**files: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def recording(seed: int, rows: int = 1_200) -> bytes:
+def recording(seed: int, rows: int = 1_700) -> bytes:
     """A pump's day as CSV."""
     random_ = random.Random(seed)
     lines = [f"{AT // 1000 + 60 * row},{random_.gauss(10, 0.5):.3f},{random_.gauss(5, 0.5):.3f}" for row in range(rows)]

@@ -351,7 +351,7 @@ def test_a_training_job_that_fails_says_what_the_container_said(cloud: LocalSage
     cloud.put("short/a.csv", recording(1, rows=10))
     job = cloud.train("short", f"s3://{BUCKET}/short/")
     assert job["TrainingJobStatus"] == "Failed"
-    assert job["FailureReason"].startswith("AlgorithmError: untrainable: train/a.csv: 10 rows")
+    assert job["FailureReason"].startswith("AlgorithmError: untrainable: a.csv: 6 normal readings")
     assert job["FailureReason"].endswith("exit code: 1")
     job = cloud.train("misspelt", f"s3://{BUCKET}/short/", HyperParameters={"nmae": "x"})
     assert "hyperparameters: nmae: no such setting" in job["FailureReason"]
@@ -359,7 +359,7 @@ def test_a_training_job_that_fails_says_what_the_container_said(cloud: LocalSage
 
 
 def test_a_training_job_can_be_stopped_and_leaves_no_model(cloud: LocalSageMaker) -> None:
-    cloud.put("long/a.csv", recording(1, rows=200_000))
+    cloud.put("long/a.csv", recording(1, rows=60_000))
     cloud.begin_training("long", f"s3://{BUCKET}/long/")
     wait_until(
         lambda: cloud.api.describe_training_job(TrainingJobName="long")["SecondaryStatus"] == "Training",
@@ -387,7 +387,7 @@ def test_lists_come_in_pages(cloud: LocalSageMaker) -> None:
 
 
 def test_state_and_endpoints_outlive_the_service_and_a_kill_leaves_no_container(cloud: LocalSageMaker) -> None:
-    cloud.put("long/a.csv", recording(1, rows=200_000))
+    cloud.put("long/a.csv", recording(1, rows=60_000))
     cloud.begin_training("cut-off", f"s3://{BUCKET}/long/")
     wait_until(lambda: len(containers(cloud)) >= 2, WITHIN_S, "an endpoint and a job run")
     running = containers(cloud)
