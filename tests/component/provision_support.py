@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -93,3 +94,17 @@ def changes(report: Report) -> list[tuple[str, str, str, Action, tuple[str, ...]
         (each.region, each.kind, each.name, each.action, tuple(change.field for change in each.changes))
         for each in report.outcomes
     ]
+
+
+@dataclass
+class Cpu:
+    """Seconds of this process' own work: what it does per call, whatever else the machine is busy with."""
+
+    used: float = 0.0
+
+
+@contextmanager
+def cpu_seconds() -> Iterator[Cpu]:
+    cpu, begin = Cpu(), time.process_time()
+    yield cpu
+    cpu.used = time.process_time() - begin
