@@ -103,7 +103,7 @@ def _registry(here: Names, marks: Mapping[str, str]) -> tuple[Resource, ...]:
 def _telemetry_rule(here: Names, marks: Mapping[str, str]) -> TopicRule:
     """Partitioned by device (topic level 4): a tenant's id as key would be one hot shard.
 
-    It takes everything that the device policy lets a device publish (docs/decisions/0011): what is no telemetry is
+    It takes everything that the device policy lets a device publish (docs/decisions/0013): what is no telemetry is
     refused behind the stream, with a reason, and not forgotten in front of it.
     """
     to_stream = {"roleArn": here.rule_role_arn, "streamName": here.stream, "partitionKey": "${topic(4)}"}
