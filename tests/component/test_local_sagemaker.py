@@ -18,11 +18,13 @@ from localcloud import procfs
 from localcloud.processes import wait_until
 from localcloud.sagemaker.artefacts import unpack
 from localcloud.sagemaker.process import client_environment, services_section
+from models.sagemaker_training import TrainingJob, submit_plainly
 from models.serving.container import load_bundle
 from tests.bundle_support import bundle
 from tests.component.sagemaker_support import (
     BUCKET,
     IMAGE,
+    ROLE,
     WITHIN_S,
     LocalSageMaker,
     local_sagemaker,
@@ -345,6 +347,14 @@ def test_what_was_trained_can_be_served(cloud: LocalSageMaker, tmp_path: Path) -
     )
     calm, strange = map(float, answer["Body"].read().split())
     assert calm < 0.5 < 0.99 < strange
+
+
+def test_a_described_training_job_runs(cloud: LocalSageMaker) -> None:
+    cloud.put("described/pump-1.csv", recording(3))
+    wanted = TrainingJob(IMAGE, ROLE, {"train": f"s3://{BUCKET}/described/"}, f"s3://{BUCKET}/trained", {"name": "a"})
+    assert submit_plainly(wanted, "described", cloud.api).endswith(":training-job/described")
+    assert cloud.ended("training", "described")["TrainingJobStatus"] == "Completed"
+    assert cloud.keys("trained/described/") == ["trained/described/output/model.tar.gz"]
 
 
 def test_a_training_job_that_fails_says_what_the_container_said(cloud: LocalSageMaker) -> None:
