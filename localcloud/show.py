@@ -42,7 +42,8 @@ def replay_report(console: Console, report: Report) -> None:
     if report["known_before"]:
         console.print(
             f"{report['known_before']} of {report['sent']} rows are of times of which {report['device']} had readings"
-            " before: nothing new was learnt from them, and what was alerted then is not alerted again",
+            " before: it knows this series already, and what was strange then may be ordinary now, or alerted already;"
+            " replay it as another --device for a first look",
             soft_wrap=True,
         )
 
