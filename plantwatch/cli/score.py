@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from plantwatch.csvfile import InvalidFile
-from plantwatch.detectors.catalogue import AUTO, CATALOGUE
+from plantwatch.detectors.catalogue import AUTO, CATALOGUE, factory
 from plantwatch.score import MakeDetector, Scored, Unscorable, score_file
 from plantwatch.settings import InvalidSettings, load
 
@@ -36,8 +36,10 @@ class ScoreSettings:
 
     def __post_init__(self) -> None:
         problems = []
-        if self.detector not in CATALOGUE:
-            problems.append(f"detector: there is no {self.detector!r}; there are {', '.join(CATALOGUE)}")
+        try:
+            factory(self.detector)
+        except ValueError as error:
+            problems.append(f"detector: {error}")
         if self.train_rows is not None and self.train_rows < 1:
             problems.append(f"train_rows: {self.train_rows} is not positive")
         if problems:
@@ -53,7 +55,7 @@ def score(
     files: Annotated[list[Path], typer.Argument(help="CSV files: a time column, then one column a signal.")],
     out_dir: Annotated[Path, typer.Option(help="Folder of the results, one file of the same name for each.")] = OUT_DIR,
     train_rows: Annotated[int | None, typer.Option(help="So many first rows are known to be normal.")] = None,
-    detector: Annotated[str | None, typer.Option(help=f"One of: {', '.join(CATALOGUE)}.")] = None,
+    detector: Annotated[str | None, typer.Option(help=f"One of: {', '.join(CATALOGUE)}; river:NAME.")] = None,
     config: Annotated[Path | None, typer.Option(help="JSON file with `detector`, `train_rows`.")] = None,
 ) -> None:
     """Score CSV files: for each row a score in [0, 1] and whether it is in alarm, from what came before it only.
@@ -144,10 +146,14 @@ def _score_one(file: Path, target: Path, settings: ScoreSettings, report: Any) -
 def _maker(settings: ScoreSettings) -> MakeDetector:
     def make(signals: int) -> Any:
         try:
-            return CATALOGUE[settings.detector](signals, settings.train_rows)
+            return factory(settings.detector)(signals, settings.train_rows)
         except ValueError as error:
             raise Unscorable(f"{settings.detector}: {error}") from None
         except ModuleNotFoundError as error:
-            raise Unscorable(f"{settings.detector} needs {error.name}: install plantwatch[score]") from None
+            raise Unscorable(f"{settings.detector} needs {error.name}: {_installed_by(error.name)}") from None
 
     return make
+
+
+def _installed_by(module: str | None) -> str:
+    return "install plantwatch[score]" if module in {"numpy", "safetensors"} else f"install {module}"
