@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 
 from models.serving.container import read_settings
@@ -34,6 +35,8 @@ def main(arguments: list[str]) -> int:
         return serve(container, sagemaker)
     from models.serving.training import train
 
+    # The container's first process has no default for it, and would go on until it is killed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     return train(container)
 
 

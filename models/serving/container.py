@@ -73,14 +73,17 @@ class Folders:
 
 @dataclass(frozen=True)
 class ContainerSettings:
-    """Our own settings, PLANTWATCH_ + the name in capitals. The image sets `host`: outside of it, only this machine
-    may ask."""
+    """Our own settings, PLANTWATCH_ + the name in capitals. The image sets `host` (outside of it, only this machine
+    may ask) and `run_as`, the user and group who answers; 0 changes nothing."""
 
     ml_root: Path = _ROOT
     host: str = "127.0.0.1"
     threads: int = THREADS
+    run_as: int = 0
 
     def __post_init__(self) -> None:
+        if self.run_as < 0:
+            raise ValueError(f"run_as is {self.run_as}; it must be a user's number, or 0")
         if not 1 <= self.threads <= 64:
             raise ValueError(f"threads is {self.threads}; it must be from 1 to 64")
 

@@ -15,6 +15,7 @@ from waitress import create_server, wasyncore
 
 from models.serving.application import Application
 from models.serving.container import CannotServe, ContainerSettings, Folders, SageMakerSettings, load_bundle, now_ms
+from models.serving.privileges import CannotDrop, become
 from models.serving.scorer import Scorer
 
 logger = logging.getLogger(__name__)
@@ -46,6 +47,10 @@ def serve(container: ContainerSettings, sagemaker: SageMakerSettings) -> int:
     connections: dict[int, Any] = {}
     try:
         server = _listen(application, container, sagemaker, connections)
+        become(container.run_as)
+    except CannotDrop as error:
+        logger.error("cannot serve: %s", error)
+        return 1
     except OSError as error:
         logger.error("cannot listen on %s:%d: %s", container.host, sagemaker.bind_to_port, error.strerror)
         return 1

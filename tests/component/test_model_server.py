@@ -142,6 +142,19 @@ def test_nobody_listens_without_a_bundle_that_holds(model: Path) -> None:
     assert "cannot serve: invalid_bundle: pumps.bundle: " in server.log.read_text()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_who_started_as_root_answers_as_nobody(model: Path) -> None:
+    server = Server(model, PLANTWATCH_RUN_AS="65534")
+    try:
+        server.wait_ready()
+        status = Path(f"/proc/{server.process.pid}/status").read_text()
+        ids = {line.split()[0]: set(line.split()[1:]) for line in status.splitlines() if line[:4] in {"Uid:", "Gid:"}}
+        assert ids == {"Uid:": {"65534"}, "Gid:": {"65534"}}
+        assert server.ask("POST", "/invocations", b"10,5")[0] == 200
+    finally:
+        server.stop()
+
+
 def test_a_taken_port_is_named(server: Server, model: Path) -> None:
     second = Server(model, SAGEMAKER_BIND_TO_PORT=str(server.port))
     assert second.process.wait(WITHIN_S) == 1

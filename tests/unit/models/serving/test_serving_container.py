@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from models.serving.container import (
     load_bundle,
     read_settings,
 )
+from models.serving.privileges import CannotDrop, become
 from models.serving.training import TrainProblem, train
 from models.training import Wish
 from models.training import train as train_bundle
@@ -72,10 +75,15 @@ def test_settings_come_from_the_container_s_environment() -> None:
 
 @pytest.mark.parametrize(
     "environment",
-    [{"SAGEMAKER_MAX_PAYLOAD_IN_MB": "101"}, {"SAGEMAKER_BIND_TO_PORT": "x"}, {"PLANTWATCH_THREADS": "0"}],
+    [
+        {"SAGEMAKER_MAX_PAYLOAD_IN_MB": "101"},
+        {"SAGEMAKER_BIND_TO_PORT": "x"},
+        {"PLANTWATCH_THREADS": "0"},
+        {"PLANTWATCH_RUN_AS": "-1"},
+    ],
 )
 def test_a_wrong_setting_is_named(environment: dict[str, str]) -> None:
-    with pytest.raises(InvalidSettings, match=r"(?i)max_payload_in_mb|bind_to_port|threads"):
+    with pytest.raises(InvalidSettings, match=r"(?i)max_payload_in_mb|bind_to_port|threads|run_as"):
         read_settings(environment)
 
 
@@ -195,7 +203,16 @@ def test_a_fault_of_ours_reaches_the_failure_and_the_log(tmp_path: Path, monkeyp
     assert Folders(tmp_path).failure.read_text() == "internal: AssertionError: a bug"
 
 
+def test_nobody_becomes_somebody_else_but_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    become(0)
+    become(1000)
+    with pytest.raises(CannotDrop, match="run_as is 1001"):
+        become(1001)
+
+
 def test_only_serve_and_train_are_words_of_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
     assert main([]) == main(["serve", "train"]) == main(["bash"]) == 2
     monkeypatch.setenv("PLANTWATCH_ML_ROOT", str(tmp_path))
     assert main(["train"]) == 1
