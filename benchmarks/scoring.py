@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import random
 import shutil
@@ -124,7 +125,30 @@ def _nab_score(root: Path, folder: Path) -> dict[str, Any]:
             header, *rows = _read(file)
             _write(file, [["anomaly_score" if name == "score" else name for name in header], *rows])
     found: dict[str, Any] = _scorer("score_nab.py", results, "--nab-root", root)["standard"]
+    found |= _nab_alarms(root, results)
     return found | {"chance": _scorer("chance.py", "--nab-root", root)["nab_metronome"]["standard"][0]}
+
+
+def _nab_alarms(root: Path, results: Path) -> dict[str, Any]:
+    """The column `anomaly`, from the end of NAB's probation (15 % of a file, at most 750 readings): windows in which an
+    alarm opens, false openings per 1,000 readings, and how many windows as many openings at random would find."""
+    spans = json.loads((root / "labels" / "combined_windows.json").read_text())
+    windows = found = false = readings = window_readings = 0
+    for name, labelled in spans.items():
+        times = [row[0] for row in _read(root / "data" / name)[1:]]
+        begin = min(round(0.15 * len(times)), 750)
+        alarms = [row[2] == "1" for row in _read(results / name)[1:]]
+        opened = {turn for turn in range(max(begin, 1), len(alarms)) if alarms[turn] and not alarms[turn - 1]}
+        inside = [{turn for turn, time in enumerate(times) if first[:19] <= time <= last} for first, last in labelled]
+        judged = [window for window in inside if max(window, default=-1) >= begin]
+        windows += len(judged)
+        found += sum(bool(window & opened) for window in judged)
+        false += len(opened.difference(*inside))
+        readings += len(times) - begin
+        window_readings += sum(map(len, judged))
+    chance = 1.0 - math.exp(-false / readings * window_readings / windows)
+    text = f"{found} of {windows} windows, {1000 * false / readings:.2f} false per 1,000, chance {chance:.2f}"
+    return {"alarms": f"alarms: {text}"}
 
 
 def _nab_rows(found: dict[str, Any] | None) -> list[Row]:
@@ -139,7 +163,7 @@ def _altered_nab_rows(found: dict[str, Any] | None) -> list[Row]:
 def _beside_nab(found: dict[str, Any] | None, best_known: str) -> str:
     if found is None:
         return ""
-    windows = f"{found['windows_hit']} of {found['windows']} windows, threshold {found['threshold']}"
+    windows = f"{found['windows_hit']} of {found['windows']} windows, threshold {found['threshold']}; {found['alarms']}"
     return f"{best_known}; chance (metronome) {found['chance']:.1f}; {windows}"
 
 

@@ -4,8 +4,8 @@ can have it. No one has tuned on recorded files of it, and every fault is known 
     python -m benchmarks.synthetic
 
 A fault is found if an alarm holds at one of its readings. Alarms that begin elsewhere are false, except within a minute
-of readings after a fault: the return is news too. A detector that raises alarms at random, as many false ones as ours,
-finds what `chance` says.
+of readings after a fault: the return is news too. A detector that raises alarms at random, as many and as long as our
+false ones, finds what `chance` says.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def _faulty(fault: str, value: float, share: float, before: list[float], chance:
 def measure() -> list[Row]:
     found: Counter[str] = Counter()
     faults: Counter[str] = Counter()
-    false_alarms = readings = fault_readings = 0
+    false_alarms = readings = fault_readings = calm_readings = calm_in_alarm = 0
     for series in telemetry():
         length = {"spike": 1, "missing peak": _PERIOD}.get(series.fault, _FAULT_READINGS)
         begin, end = series.fault_end - length, series.fault_end
@@ -122,10 +122,12 @@ def measure() -> list[Row]:
         for turn in range(1, len(alarms)):
             is_elsewhere = not begin <= turn < end + _RETURN_READINGS
             false_alarms += alarms[turn] and not alarms[turn - 1] and is_elsewhere
+        calm_readings += begin
+        calm_in_alarm += sum(alarms[:begin])
         readings += len(alarms)
         fault_readings += length
     rate = false_alarms / readings
-    chance = 1.0 - math.exp(-rate * fault_readings / faults.total())
+    chance = 1.0 - (1.0 - calm_in_alarm / calm_readings) * math.exp(-rate * fault_readings / faults.total())
     missed = ", ".join(f"{fault} {found[fault] / faults[fault]:.2f}" for fault in FAULTS)
     return _rows(found.total() / faults.total(), 1000.0 * rate, f"chance {chance:.2f}; {missed}")
 
