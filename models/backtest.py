@@ -15,6 +15,7 @@ from models.replay import Extent, Found, replay
 from models.thresholds import LADDER, AlertCount, alert_count, with_threshold
 from plantwatch.bundle.model import Bundle
 from plantwatch.incident import Kind
+from plantwatch.maintenance import Maintenance, MaintenanceWindow
 from plantwatch.telemetry import isoformat
 
 SCHEMA: Final = "plantwatch.backtest/1"
@@ -53,14 +54,18 @@ def backtest(
     bundle: Bundle,
     *,
     labels: Sequence[Label] = (),
+    windows: Sequence[MaintenanceWindow] = (),
     against: Bundle | None = None,
     thresholds: bool = True,
 ) -> Backtest:
-    """One pass over `series`. InvalidHistory for data that is none."""
+    """One pass over `series`, with the maintenance `windows` that the runtimes would know. InvalidHistory for data that
+    is none."""
     own = bundle.config.process_policy.open_at
     others = [open_at for open_at in LADDER if open_at != own] if thresholds else []
     bundles = [bundle, *(with_threshold(bundle, open_at) for open_at in others)]
-    extents, runs = replay(series, bundles if against is None else [*bundles, against])
+    extents, runs = replay(
+        series, bundles if against is None else [*bundles, against], maintenance=Maintenance(windows)
+    )
     found = _in_order(runs[0])
     known_labels, unresolved = resolved(labels, (one for run in runs for one in run))
     known = knowledge(series, known_labels)

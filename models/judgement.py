@@ -16,12 +16,14 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from models.history import Series
 from models.intervals import Interval, merged
 from models.labels import Label, LabelVerdict
 from models.replay import Extent, Found
+from plantwatch.maintenance import MaintenanceWindow
 from plantwatch.telemetry import isoformat
 
 
@@ -81,6 +83,24 @@ def resolved(labels: Iterable[Label], found: Iterable[Found]) -> tuple[list[Labe
         stretch = label.stretch or stretches.get((label.device, label.incident))
         (known if stretch else unknown).append(label._replace(stretch=stretch))
     return known, unknown
+
+
+def planned(windows: Iterable[MaintenanceWindow], series: Iterable[Series]) -> list[Label]:
+    """A calendar's windows as what it says of each machine: expected."""
+    series = list(series)
+    return [
+        Label(
+            one.device,
+            LabelVerdict.EXPECTED,
+            "calendar",
+            window.begins_at,
+            Interval(window.begins_at, window.ends_at - 1),
+            comment=window.name,
+        )
+        for window in windows
+        for one in series
+        if fnmatchcase(one.device, window.devices)
+    ]
 
 
 class Detection(NamedTuple):

@@ -14,6 +14,7 @@ from models.intervals import Interval
 from plantwatch.bundle.model import Bundle
 from plantwatch.incident import Kind, Phase, Transition, incident_id
 from plantwatch.machine import Machines
+from plantwatch.maintenance import Maintenance
 from plantwatch.scoring import ScoredReading
 from plantwatch.telemetry import EpochMs, Reading, isoformat
 
@@ -68,25 +69,32 @@ class Extent(NamedTuple):
         return (self.last - self.first) / DAY_MS
 
 
+Watch = Callable[[Reading], ScoredReading]
 Each = Callable[[Reading, Sequence[ScoredReading]], object]
 """Told of every reading and what is said of it with each bundle."""
 
 
 def replay(
-    series: Sequence[Series], bundles: Sequence[Bundle], each: Each | None = None
+    series: Sequence[Series],
+    bundles: Sequence[Bundle],
+    each: Each | None = None,
+    maintenance: Maintenance | None = None,
 ) -> tuple[list[Extent], list[list[Found]]]:
     """Every reading of every series judged with every bundle: how much there was, and the incidents of each bundle."""
     found: list[list[Found]] = [[] for _ in bundles]
-    return [_replay_one(one, bundles, found, each) for one in series], found
+    extents = []
+    for one in series:
+        # Machines know nothing of each other, so each series has its own and memory does not grow with them.
+        machines = [Machines.of(bundle, machines_max=1, maintenance=maintenance) for bundle in bundles]
+        extents.append(_replay_one(one, [own.watch for own in machines], found, each))
+    return extents, found
 
 
-def _replay_one(series: Series, bundles: Sequence[Bundle], found: Sequence[list[Found]], each: Each | None) -> Extent:
+def _replay_one(series: Series, watches: Sequence[Watch], found: Sequence[list[Found]], each: Each | None) -> Extent:
     readings = repeated = 0
     first: EpochMs | None = None
     at: EpochMs = 0
-    # Machines know nothing of each other, so each series has its own and memory does not grow with them.
-    watches = [Machines.of(bundle, machines_max=1).watch for bundle in bundles]
-    opened: list[dict[Kind, Found]] = [{} for _ in bundles]
+    opened: list[dict[Kind, Found]] = [{} for _ in watches]
     for reading in series.read():
         readings += 1
         repeated += reading.observed_at == at

@@ -40,10 +40,15 @@ WARM_UP: Final = 300
 
 def make(name: str, signals: int, train_rows: int | None) -> SeriesDetector:
     """The detector `name` of `river.anomaly`. ValueError, with those that there are, where there is none."""
+    return RiverSeries(pipeline(name), signals, max(WARM_UP, train_rows or 0))
+
+
+def pipeline(name: str) -> Any:
+    """River's own object for `make`: a scaler and the detector, with `score_one` and `learn_one`. ValueError."""
     makers = _makers()
     if name not in makers:
         raise ValueError(f"river has no detector {name!r} that can be used here; there are {', '.join(sorted(makers))}")
-    return RiverSeries(makers[name](), signals, max(WARM_UP, train_rows or 0))
+    return makers[name]()
 
 
 class RiverSeries:

@@ -24,13 +24,14 @@ from models.catalogue import AUTO, configuration
 from models.choice import Choice, Stretch, Trial, choose
 from models.history import DAY_MS, InvalidHistory, Series
 from models.intervals import holds
-from models.judgement import Judged, Knowledge, knowledge, resolved
+from models.judgement import Judged, Knowledge, knowledge, planned, resolved
 from models.labels import Label
 from models.priors import fit
 from models.replay import Found, replay
 from models.thresholds import LADDER, with_threshold
 from plantwatch.bundle.model import SOURCES_MAX, Bundle, Calibration, Training
 from plantwatch.incident import Kind
+from plantwatch.maintenance import Maintenance, MaintenanceWindow
 from plantwatch.scoring import ScoredReading
 from plantwatch.telemetry import EpochMs, Reading
 from plantwatch.watch_config import WatchConfig
@@ -81,11 +82,17 @@ class Survey(NamedTuple):
         return (self.last - self.held_out_from) / DAY_MS
 
 
-def train(series: Sequence[Series], wish: Wish, labels: Sequence[Label] = ()) -> Trained:
-    """InvalidHistory where the data does not allow it; ValueError for a name that is none."""
+def train(
+    series: Sequence[Series], wish: Wish, labels: Sequence[Label] = (), windows: Sequence[MaintenanceWindow] = ()
+) -> Trained:
+    """InvalidHistory where the data does not allow it; ValueError for a name that is none.
+
+    `windows` are known maintenance, which is left out as times are that operators call expected.
+    """
     series = sorted(series, key=lambda one: one.device)
     Bundle(wish.name, wish.machine_type)  # a wrong name is said before an hour's work, not after
     surveys = {one.device: _survey(one) for one in series}
+    labels = [*labels, *planned(windows, series)]
     known = knowledge(series, labels)
     config = wish.config or configuration(wish.detector, statistics.median(s.interval_s for s in surveys.values()))
     priors = fit(series, _Normal(surveys, known), config)
@@ -94,7 +101,7 @@ def train(series: Sequence[Series], wish: Wish, labels: Sequence[Label] = ()) ->
     configured = config.process_policy.open_at
     ladder = sorted({configured, *LADDER})
     bundles = [with_threshold(base, open_at) for open_at in ladder]
-    _, runs = replay([_without_expected(one, known[one.device]) for one in series], bundles, held_out.note)
+    _, runs = replay(series, bundles, held_out.note, _expected(known))
     stated, unresolved = resolved(labels, (one for run in runs for one in run))
     known = knowledge(series, stated)
     trials = tuple(_trial(open_at, run, known, surveys) for open_at, run in zip(ladder, runs, strict=True))
@@ -141,8 +148,8 @@ class _HeldOut:
         self._scores: list[Counter[float]] = []
 
     def note(self, reading: Reading, scored: Sequence[ScoredReading]) -> None:
-        at = reading.observed_at
-        if at < self._from[reading.device] or holds(self._known[reading.device].faults, at):
+        at, known = reading.observed_at, self._known[reading.device]
+        if at < self._from[reading.device] or holds(known.faults, at) or holds(known.expected, at):
             return
         if not self._scores:
             self._scores = [Counter() for _ in scored]
@@ -197,13 +204,12 @@ def _fingerprint(series: Sequence[Series], surveys: Mapping[str, Survey]) -> Tra
     )
 
 
-def _without_expected(series: Series, known: Knowledge) -> Series:
-    """Maintenance is no part of the trial: nothing of it is scored, learnt or counted."""
-    if not known.expected:
-        return series
-    return replace(
-        series,
-        read=lambda: (reading for reading in series.read() if not holds(known.expected, reading.observed_at)),
+def _expected(known: Mapping[str, Knowledge]) -> Maintenance:
+    """Expected times as maintenance: nothing of them is learnt, and no incident opens."""
+    return Maintenance(
+        MaintenanceWindow(time.first, time.last + 1, "expected", device)
+        for device, one in sorted(known.items())
+        for time in one.expected
     )
 
 

@@ -9,7 +9,17 @@ from typing import Annotated
 import typer
 
 from models.backtest import Backtest, alerts_of, as_json, backtest
-from models.cli.common import Rows, bundle_at, bundle_from, console, labels_from, output, refusals, write_json
+from models.cli.common import (
+    Rows,
+    bundle_at,
+    bundle_from,
+    console,
+    labels_from,
+    output,
+    refusals,
+    windows_from,
+    write_json,
+)
 from models.history import csv_series
 from models.judgement import Scores
 from models.replay import Found
@@ -31,6 +41,7 @@ def run(
     bundle: Annotated[Path | None, typer.Option(help="The bundle to try; without one, standard parameters.")] = None,
     config: Annotated[Path | None, typer.Option(help="JSON file with parameters, instead of a bundle.")] = None,
     labels: Annotated[Path | None, typer.Option(help="Operators' labels (see `plantwatch labels`).")] = None,
+    maintenance: Annotated[Path | None, typer.Option(help="JSON file of maintenance windows.")] = None,
     against: Annotated[Path | None, typer.Option(help="Shadow run: the bundle to hold it against.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write everything as JSON here.")] = None,
     thresholds: Annotated[bool, typer.Option(help="Also count alerts at other thresholds (slower).")] = True,
@@ -45,6 +56,7 @@ def run(
             csv_series(files, tenant=tenant),
             bundle_from(bundle, config),
             labels=labels_from(labels),
+            windows=windows_from(maintenance),
             against=None if against is None else bundle_at(against),
             thresholds=thresholds,
         )

@@ -23,6 +23,8 @@ from models.registry import RegistryRefused
 from models.stores import InvalidPlace
 from plantwatch.bundle.container import load as load_bundle
 from plantwatch.bundle.model import Bundle, InvalidBundle
+from plantwatch.maintenance import MaintenanceWindow
+from plantwatch.maintenance import windows_from as read_windows
 from plantwatch.ports import DeliveryFailed
 from plantwatch.settings import InvalidSettings, load
 from plantwatch.telemetry import EpochMs
@@ -32,6 +34,8 @@ EXIT_FAILED: Final = 1
 EXIT_BAD_INPUT: Final = 2
 # A configuration is below 4 kB; a file of megabytes is something else.
 _CONFIG_BYTES_MAX: Final = 1_000_000
+# 10,000 windows of 160 B.
+_WINDOWS_BYTES_MAX: Final = 4_000_000
 # Wider than any row: eight cells of at most 1,024 characters.
 _WIDE: Final = 10_000
 
@@ -98,6 +102,18 @@ def config_from(config: Path | None) -> WatchConfig:
 
 def labels_from(path: Path | None) -> tuple[Label, ...]:
     return () if path is None else in_force(read_labels(path))
+
+
+def windows_from(path: Path | None) -> tuple[MaintenanceWindow, ...]:
+    """The maintenance windows of a JSON file, as the runtimes get it."""
+    if path is None:
+        return ()
+    with path.open("rb") as file:
+        text = file.read(_WINDOWS_BYTES_MAX)
+    try:
+        return read_windows(text.decode("utf-8", "replace")).windows
+    except InvalidSettings as error:
+        raise InvalidSettings([f"{path}: {problem}" for problem in error.problems]) from None
 
 
 def write_json(path: Path, content: Any) -> None:

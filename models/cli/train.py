@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from models.catalogue import AUTO, CATALOGUE
-from models.cli.common import Rows, config_from, console, labels_from, output, refusals
+from models.cli.common import Rows, config_from, console, labels_from, output, refusals, windows_from
 from models.history import InvalidHistory, Series, csv_series
 from models.lake_history import lake_series, period_of
 from models.stores import store_at
@@ -41,6 +41,7 @@ def run(
     config: Annotated[Path | None, typer.Option(help="JSON file with parameters, instead of --detector.")] = None,
     alerts_per_day: Annotated[float, typer.Option(help="Wanted at most, of a machine that is well.")] = 0.1,
     labels: Annotated[Path | None, typer.Option(help="Operators' labels (see `plantwatch labels`).")] = None,
+    maintenance: Annotated[Path | None, typer.Option(help="JSON file of maintenance windows.")] = None,
     created_at: Annotated[str | None, typer.Option(help="Without it, the time of the last reading.")] = None,
 ) -> None:
     """Learn what is normal from two thirds of each machine's time, and choose the threshold on the last third.
@@ -59,7 +60,7 @@ def run(
             None if created_at is None else _time(created_at),
         )
         try:
-            trained = train(series, wish, labels_from(labels))
+            trained = train(series, wish, labels_from(labels), windows_from(maintenance))
         except ValueError as error:
             raise InvalidHistory(str(error)) from None
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,7 @@ from plantwatch.bundle.container import write
 from plantwatch.bundle.model import Bundle
 from plantwatch.incident import Kind, Phase
 from plantwatch.machine import Machines
+from plantwatch.maintenance import MaintenanceWindow
 from plantwatch.watch_config import WatchConfig
 from tests.unit.models.plant_files import ROWS, at, machine, rows
 
@@ -97,9 +98,15 @@ def test_a_true_label_is_kept_found_at_the_price_of_more_alerts(tmp_path: Path) 
     assert any("loses fan-3" in note for note in kept.choice.notes)
 
 
-def test_expected_time_is_neither_learnt_nor_counted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("by", ["an operator", "the calendar"])
+def test_expected_time_is_neither_learnt_nor_counted(tmp_path: Path, by: str) -> None:
     series = fleet(tmp_path, shifts=[FALSE], labelled=None)
-    trained = trained_on(series, label(LabelVerdict.EXPECTED, FALSE), alerts_per_day=0.0)
+    wish = replace(WISH, alerts_per_day=0.0)
+    if by == "an operator":
+        trained = train(series, wish, [label(LabelVerdict.EXPECTED, FALSE)])
+    else:
+        stretch = rows(*FALSE)
+        trained = train(series, wish, windows=[MaintenanceWindow(stretch.first, stretch.last + 1, "", "fan-[3-9]")])
     assert trained.choice.trial.alerts == 0
     plain = trained_on(fleet(tmp_path, labelled=None), alerts_per_day=0.0)
     assert {name: prior.band() for name, prior in trained.bundle.priors.items()} == {

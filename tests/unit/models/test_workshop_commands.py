@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 from models.cli import backtest, labels, registry, train
 from plantwatch.bundle.container import load, save
 from plantwatch.bundle.model import Bundle
+from plantwatch.maintenance import MaintenanceWindow, windows_text
 from plantwatch.telemetry import isoformat
 from tests.unit.models.plant_files import at, machine
 
@@ -85,6 +86,15 @@ def test_a_configuration_stands_in_for_a_bundle(plant: Path, tmp_path: Path) -> 
     content = json.loads(report.read_text())
     assert content["incidents"] == []
     assert content["scores"]["event"]["recall"] == 0.0
+
+
+def test_no_incident_opens_during_maintenance_that_the_runtimes_would_know(plant: Path, tmp_path: Path) -> None:
+    file, report = tmp_path / "windows.json", tmp_path / "report.json"
+    file.write_text(windows_text([MaintenanceWindow(at(FAULT[0]) - 60_000, at(FAULT[1]) + 60_000, "overhaul")]))
+    good("backtest", plant / "fan-3.csv", "--maintenance", file, "--report", report)
+    assert json.loads(report.read_text())["incidents"] == []
+    file.write_text('[{"begins_at": "soon"}]')
+    assert "windows.json: maintenance window 0" in refused("backtest", plant / "fan-3.csv", "--maintenance", file)
 
 
 def test_an_incident_is_labelled_by_its_name_in_a_report(plant: Path, tmp_path: Path) -> None:
