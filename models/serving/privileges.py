@@ -1,8 +1,8 @@
 """Giving up root.
 
 SageMaker demands that a container starts as root: it copies the model in as root, and says so in its documentation of
-inference code. What answers requests needs none of that, so `serve` reads the bundle, takes its port, and becomes somebody
-who owns nothing. `train` stays: its folders are root's, and network isolation leaves nobody to talk to it.
+inference code. What answers requests needs none of that, so `serve` reads the bundle, takes its port, and becomes
+somebody who owns nothing. `train` stays: its folders are root's, and network isolation leaves nobody to talk to it.
 """
 
 from __future__ import annotations
