@@ -68,11 +68,12 @@ def _roles(here: Names, marks: Mapping[str, str]) -> tuple[Resource, ...]:
 
 
 def _storage(here: Names, marks: Mapping[str, str], role: RegionRole) -> tuple[Resource, ...]:
-    bucket = Bucket(here.lake_bucket, buckets.lake_bucket_policy(here), _lake_lifecycle(), marks)
+    lake = Bucket(here.lake_bucket, buckets.lake_bucket_policy(here), _lake_lifecycle(), marks)
+    models = Bucket(here.model_bucket, buckets.model_bucket_policy(here), _model_lifecycle(), marks)
     stream = Stream(here.stream, STREAM_SHARDS, STREAM_RETENTION_HOURS, marks)
     if role is RegionRole.DR:
-        return bucket, stream
-    return bucket, stream, Table(here.table, TTL_ATTRIBUTE, marks)
+        return lake, models, stream
+    return lake, models, stream, Table(here.table, TTL_ATTRIBUTE, marks)
 
 
 def _messaging(here: Names, marks: Mapping[str, str], http_subscriber: str | None) -> tuple[Resource, ...]:
@@ -122,12 +123,7 @@ def _telemetry_rule(here: Names, marks: Mapping[str, str]) -> TopicRule:
 def _lake_lifecycle() -> tuple[Mapping[str, Any], ...]:
     """By ID, as they are read back. Readings get cheap after a month and stay; the replaced and the refused go."""
     return (
-        {
-            "ID": "abort-uploads",
-            "Status": "Enabled",
-            "Filter": {"Prefix": ""},
-            "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7},
-        },
+        _abort_uploads(),
         _expire_noncurrent("dead-letters", DEAD_LETTERS_PREFIX, days=30, Expiration={"Days": 90}),
         # Overwritten at every checkpoint: only the latest few are of any use.
         _expire_noncurrent("detector-state", DETECTOR_STATE_PREFIX, days=1),
@@ -135,6 +131,20 @@ def _lake_lifecycle() -> tuple[Mapping[str, Any], ...]:
             "readings", READINGS_PREFIX, days=30, Transitions=[{"Days": 30, "StorageClass": "STANDARD_IA"}]
         ),
     )
+
+
+def _model_lifecycle() -> tuple[Mapping[str, Any], ...]:
+    """Bundles are small and stay: any of them may become production again. So do the stages as they once were."""
+    return (_abort_uploads(),)
+
+
+def _abort_uploads() -> Mapping[str, Any]:
+    return {
+        "ID": "abort-uploads",
+        "Status": "Enabled",
+        "Filter": {"Prefix": ""},
+        "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7},
+    }
 
 
 def _expire_noncurrent(rule_id: str, prefix: str, *, days: int, **more: Any) -> Mapping[str, Any]:

@@ -105,6 +105,8 @@ class Names:
     table_arn: str
     lake_bucket: str
     lake_bucket_arn: str
+    model_bucket: str
+    model_bucket_arn: str
     alerts_topic: str
     alerts_topic_arn: str
     alerts_queue: str
@@ -133,7 +135,7 @@ class Names:
 def names(tenant: Tenant, region: str) -> Names:
     """Roles carry the region: IAM is one per account, and a region's role may touch that region only."""
     t, account = tenant.name, tenant.account
-    bucket = lake_bucket(t, account, region)
+    bucket, models = lake_bucket(t, account, region), model_bucket(t, account, region)
     rule = f"telemetry_to_kinesis_{t}"
     rule_role, consumer_role = f"iot-rule-actions-{t}-{region}", f"anomaly-consumer-{t}-{region}"
 
@@ -150,6 +152,8 @@ def names(tenant: Tenant, region: str) -> Names:
         table_arn=arn("dynamodb", f"table/anomaly-results-{t}"),
         lake_bucket=bucket,
         lake_bucket_arn=f"arn:aws:s3:::{bucket}",
+        model_bucket=models,
+        model_bucket_arn=f"arn:aws:s3:::{models}",
         alerts_topic=f"alerts-{t}",
         alerts_topic_arn=arn("sns", f"alerts-{t}"),
         alerts_queue=f"alerts-{t}",
@@ -176,6 +180,11 @@ def names(tenant: Tenant, region: str) -> Names:
 def lake_bucket(tenant: str, account: str, region: str) -> str:
     """Bucket names are global and have no underscore; a tenant id has no hyphen, so the exchange loses nothing."""
     return f"iot-data-lake-{tenant.replace('_', '-')}-{account}-{region}"
+
+
+def model_bucket(tenant: str, account: str, region: str) -> str:
+    """The bundles of a tenant's machines, and their stages; its name is shorter than the lake's."""
+    return f"iot-models-{tenant.replace('_', '-')}-{account}-{region}"
 
 
 def _problems(tenant: Tenant) -> Iterator[str]:

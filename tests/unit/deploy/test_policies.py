@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deploy.policies.buckets import lake_bucket_policy
+from deploy.policies.buckets import lake_bucket_policy, model_bucket_policy
 from deploy.policies.devices import device_policy
 from deploy.policies.messaging import alerts_queue_policy, alerts_topic_policy, rule_errors_queue_policy
 from deploy.policies.roles import (
@@ -32,6 +32,7 @@ ALL: tuple[Policy, ...] = (
     consumer_role_trust,
     device_policy,
     lake_bucket_policy,
+    model_bucket_policy,
     rule_errors_queue_policy,
     rule_role_permissions,
     rule_role_trust,
@@ -137,13 +138,17 @@ def test_the_alerts_topic_hears_the_consumer_and_the_queue_hears_the_topic() -> 
     assert statements(rule_errors_queue_policy)["RuleSends"]["Principal"] == {"AWS": HERE.rule_role_arn}
 
 
-def test_the_lake_refuses_plain_http() -> None:
-    assert statements(lake_bucket_policy)["TlsOnly"] == {
+@pytest.mark.parametrize(
+    ("policy", "arn"),
+    [(lake_bucket_policy, HERE.lake_bucket_arn), (model_bucket_policy, HERE.model_bucket_arn)],
+)
+def test_buckets_refuse_plain_http(policy: Policy, arn: str) -> None:
+    assert statements(policy)["TlsOnly"] == {
         "Sid": "TlsOnly",
         "Effect": "Deny",
         "Principal": "*",
         "Action": "s3:*",
-        "Resource": [HERE.lake_bucket_arn, f"{HERE.lake_bucket_arn}/*"],
+        "Resource": [arn, f"{arn}/*"],
         "Condition": {"Bool": {"aws:SecureTransport": "false"}},
     }
 

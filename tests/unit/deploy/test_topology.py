@@ -16,6 +16,7 @@ from deploy.topology import (
     Tenant,
     check_thing_name,
     lake_bucket,
+    model_bucket,
     names,
     tags,
 )
@@ -39,6 +40,7 @@ def test_the_names_that_operators_know() -> None:
     assert here.stream == "anomaly-stream-acme"
     assert here.table == "anomaly-results-acme"
     assert here.lake_bucket == "iot-data-lake-acme-000000000000-us-east-1"
+    assert here.model_bucket == "iot-models-acme-000000000000-us-east-1"
     assert here.alerts_topic == here.alerts_queue == "alerts-acme"
     assert here.telemetry_rule == "telemetry_to_kinesis_acme"
     assert here.rule_errors_queue == "iot-rule-errors-acme"
@@ -51,7 +53,7 @@ def test_the_names_that_operators_know() -> None:
 def test_only_what_is_global_in_aws_carries_the_region_in_its_name() -> None:
     here, there = asdict(names(tenant(), "us-east-1")), asdict(names(tenant(), "us-west-2"))
     differ = {field for field in here if here[field] != there[field] and not field.endswith("_arn")}
-    assert differ == {"region", "lake_bucket", "rule_role", "consumer_role"}
+    assert differ == {"region", "lake_bucket", "model_bucket", "rule_role", "consumer_role"}
 
 
 @pytest.mark.parametrize("name", ["a", "Acme", "ac-me", "1acme", "acme!", "", "a" * 32, "acme\n"])
@@ -100,8 +102,9 @@ def test_a_thing_name_never_widens_a_policy_or_leaves_its_folder(name: str) -> N
 
 @given(st.from_regex(r"[a-z][a-z0-9_]{1,20}", fullmatch=True), st.from_regex(r"[a-z][a-z0-9_]{1,20}", fullmatch=True))
 def test_two_tenants_never_share_a_bucket(one: str, other: str) -> None:
-    same = lake_bucket(one, GOOD["account"], "us-east-1") == lake_bucket(other, GOOD["account"], "us-east-1")
-    assert same == (one == other)
+    for bucket in (lake_bucket, model_bucket):
+        same = bucket(one, GOOD["account"], "us-east-1") == bucket(other, GOOD["account"], "us-east-1")
+        assert same == (one == other)
 
 
 def test_devices_are_gateways_first_each_with_its_kind() -> None:
