@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ from plantwatch.explain import Band
 from plantwatch.incident import Fault, Kind, Phase
 from plantwatch.machine import Machine
 from plantwatch.maintenance import MaintenanceWindow
-from plantwatch.policy import AlertPolicy, AlertState
+from plantwatch.policy import WATCHING, AlertPolicy, AlertState
 from plantwatch.scoring import ScoredReading, Suppression
 from plantwatch.telemetry import EpochMs, isoformat
 from plantwatch.watch_config import WatchConfig
@@ -80,12 +80,12 @@ class SignalStanding:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A machine as it is between two readings."""
+    """A machine as it is between two readings; without arguments, one that has not been met."""
 
-    newest: EpochMs
-    process: AlertState
-    sensors: AlertState
-    signals: Mapping[str, SignalStanding]
+    newest: EpochMs = 0
+    process: AlertState = WATCHING
+    sensors: AlertState = WATCHING
+    signals: Mapping[str, SignalStanding] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ def why_not(
         *_open_before(before, opened_now={turn.kind for turn in opened}),
         *_warm_up(scored),
         *_sensors(scored, after, config.sensor_policy, opened_now=any(t.kind is Kind.SENSOR_FAULT for t in opened)),
-        *_process(scored, after, config.process_policy),
+        *_process(scored, before, after, config.process_policy),
     )
     return WhyNot(reading.device, reading.observed_at, scored.score, bool(opened), because)
 
@@ -169,7 +169,8 @@ def _warm_up(scored: ScoredReading) -> Iterator[Because]:
     if scored.warming_up:
         left = scored.ready_in_s
         wait = "nobody can tell for how long yet" if left is None else f"for about {left} s more"
-        yield Because(Reason.WARMING_UP, f"the machine is being learnt, {wait}", None if left is None else -left, 0.0)
+        text = f"the machine is being learnt, {wait}"
+        yield Because(Reason.WARMING_UP, text) if left is None else Because(Reason.WARMING_UP, text, 0.0, float(left))
 
 
 def _sensors(scored: ScoredReading, after: Standing, policy: AlertPolicy, *, opened_now: bool) -> Iterator[Because]:
@@ -195,7 +196,7 @@ def _sensors(scored: ScoredReading, after: Standing, policy: AlertPolicy, *, ope
         yield Because(Reason.EVIDENCE, text, evidence, policy.open_at)
 
 
-def _process(scored: ScoredReading, after: Standing, policy: AlertPolicy) -> Iterator[Because]:
+def _process(scored: ScoredReading, before: Standing, after: Standing, policy: AlertPolicy) -> Iterator[Because]:
     """How far the process's evidence is from an incident."""
     if after.process.is_open or scored.suppression is Suppression.STATE:
         return
@@ -203,7 +204,9 @@ def _process(scored: ScoredReading, after: Standing, policy: AlertPolicy) -> Ite
     evidence = after.process.evidence
     reached = f"evidence {number_text(evidence)} of {number_text(policy.open_at)}"
     if surprise > policy.allowance:
-        each = min(surprise, policy.reading_max) - policy.allowance
+        # What it added says more than its score, of which six digits are kept.
+        added = evidence - before.process.evidence
+        each = added if added > 0.0 else min(surprise, policy.reading_max) - policy.allowance
         more = math.ceil((policy.open_at - evidence) / each)
         again = f"{more} more {'reading' if more == 1 else 'readings'} like this one would open an incident"
         yield Because(Reason.EVIDENCE, f"{reached}, {again}", evidence, policy.open_at)

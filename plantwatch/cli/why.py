@@ -1,0 +1,122 @@
+"""`plantwatch why FILE.csv --at TIME`: why there was no alert at this reading, or why there was one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Final, NoReturn
+
+import typer
+from rich.console import Console
+
+from plantwatch.bundle.container import load as load_bundle
+from plantwatch.bundle.model import InvalidBundle
+from plantwatch.calendars import InvalidCalendar, read_calendar
+from plantwatch.csvfile import InvalidFile
+from plantwatch.hindsight import why_at
+from plantwatch.machine import Machines, WatchConfig
+from plantwatch.maintenance import Maintenance, windows_from
+from plantwatch.settings import InvalidSettings, load
+from plantwatch.telemetry import OBSERVED_AT_MAX, EpochMs, InvalidReading, isoformat, parse_timestamp
+from plantwatch.why import Because, WhyNot
+
+EXIT_BAD_INPUT: Final = 2
+# A calendar for a recorded file begins before anything that a file can hold.
+_MONTHS_AROUND: Final = 36
+_MONTH_MS: Final = 30 * 86_400_000
+
+console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `plantwatch`."""
+    app.command("why")(why)
+
+
+def why(
+    file: Annotated[Path, typer.Argument(help="One machine's CSV file: a time column, then one column a signal.")],
+    at: Annotated[str, typer.Option(help="Which reading: ISO 8601 or epoch, as in the file.")],
+    bundle: Annotated[Path | None, typer.Option(help="Judge by this model bundle.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Judge by this JSON file of parameters, states included.")] = None,
+    calendar: Annotated[Path | None, typer.Option(help="Maintenance: an .ics file, or windows as JSON.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The answer for programs.")] = False,
+) -> None:
+    """Say why a reading of a recorded file raised no alert: which threshold it missed, by how much, what suppressed it.
+
+    The file is watched from its beginning, as it would have been live. Exit code 2 and one line for bad input.
+    """
+    try:
+        moment = parse_timestamp(at, received_at=OBSERVED_AT_MAX)
+        machines = _machines(bundle, config, _maintenance(calendar, moment))
+        with console.status("watching the file") as status:
+            answer = why_at(file, moment, machines, lambda rows: status.update(f"watching the file: {rows:,} rows"))
+    except OSError as error:
+        _refuse(f"{error.filename or file}: {error.strerror or error}")
+    except InvalidReading as error:
+        _refuse(f"--at {at[:40]!r}: {error.reason}")
+    except (InvalidFile, InvalidSettings, InvalidBundle, InvalidCalendar) as error:
+        _refuse(str(error))
+    typer.echo(json.dumps(_fields(answer)) if as_json else _text(answer))
+
+
+def _machines(bundle: Path | None, config: Path | None, maintenance: Maintenance) -> Machines:
+    if bundle is not None and config is not None:
+        raise InvalidSettings(["--bundle and --config: a bundle has its own configuration, give one of them"])
+    if bundle is not None:
+        try:
+            return Machines.of(load_bundle(bundle), maintenance=maintenance)
+        except InvalidBundle as error:
+            raise InvalidSettings([f"{bundle}: {error}"]) from None
+    return Machines(_config(config) if config else None, maintenance=maintenance)
+
+
+def _config(path: Path) -> WatchConfig:
+    try:
+        values = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise InvalidSettings([f"{path}: {error}"]) from None
+    if not isinstance(values, dict):
+        raise InvalidSettings([f"{path}: not a JSON object"])
+    try:
+        return load(WatchConfig, values)
+    except InvalidSettings as error:
+        raise InvalidSettings([f"{path}: {problem}" for problem in error.problems]) from None
+
+
+def _maintenance(path: Path | None, at: EpochMs) -> Maintenance:
+    if path is None:
+        return Maintenance()
+    try:
+        if path.suffix == ".ics":
+            begin = at - _MONTHS_AROUND // 2 * _MONTH_MS
+            return Maintenance(read_calendar(path.read_bytes(), begin=begin, months=_MONTHS_AROUND))
+        return windows_from(path.read_text("utf-8"))
+    except (InvalidCalendar, InvalidSettings, UnicodeDecodeError) as error:
+        raise InvalidSettings([f"{path}: {error}"]) from None
+
+
+def _refuse(problem: str) -> NoReturn:
+    console.print(f"cannot say why: {' '.join(problem.split())}", markup=False)
+    raise typer.Exit(EXIT_BAD_INPUT)
+
+
+def _text(answer: WhyNot) -> str:
+    head = f"{answer.device} at {isoformat(answer.observed_at)}, score {answer.score:g}: {answer.sentence}"
+    return "\n".join(
+        [head, *(f"  {because.reason:13} {because.sentence}{_missed(because)}" for because in answer.because)]
+    )
+
+
+def _missed(because: Because) -> str:
+    return "" if because.missed_by is None or because.missed_by <= 0 else f" (missed by {because.missed_by:.3g})"
+
+
+def _fields(answer: WhyNot) -> dict[str, Any]:
+    return {
+        "device": answer.device,
+        "observed_at": isoformat(answer.observed_at),
+        "score": answer.score,
+        "alert": answer.alert,
+        "sentence": answer.sentence,
+        "because": [{**because._asdict(), "missed_by": because.missed_by} for because in answer.because],
+    }
