@@ -31,7 +31,7 @@ class Backtest:
     known: Mapping[str, Knowledge]
     scores: Scores
     counts: Sequence[AlertCount]
-    unresolved: Sequence[Label]
+    unused: Sequence[Label]
     old: Bundle | None = None
     old_scores: Scores | None = None
     change: shadow.Difference | None = None
@@ -67,7 +67,8 @@ def backtest(
         series, bundles if against is None else [*bundles, against], maintenance=Maintenance(windows)
     )
     found = _in_order(runs[0])
-    known_labels, unresolved = resolved(labels, (one for run in runs for one in run))
+    watched = {extent.device: extent.time for extent in extents}
+    known_labels, unused = resolved(labels, (one for run in runs for one in run), watched)
     known = knowledge(series, known_labels)
     judged = sorted(zip([own, *others], runs, strict=False), key=lambda pair: pair[0])
     counts = [alert_count(open_at, run, known, extents) for open_at, run in judged]
@@ -79,7 +80,7 @@ def backtest(
         known,
         score(found, known, extents),
         counts,
-        unresolved,
+        unused,
         against,
         None if old is None else score(old, known, extents),
         None if old is None else shadow.difference(found, old),
@@ -96,7 +97,7 @@ def as_json(result: Backtest) -> dict[str, Any]:
         "incidents": [{**one.as_json(), "judged": str(result.judged(one))} for one in result.found],
         "scores": result.scores.as_json() if result.has_truth else None,
         "thresholds": [count.as_json() for count in result.counts],
-        "labels_without_incident": [label.as_json() for label in result.unresolved],
+        "unused_labels": [label.as_json() for label in result.unused],
         "against": None if result.change is None or result.old is None else {
             "bundle": _name(result.old),
             "scores": result.old_scores.as_json() if result.old_scores and result.has_truth else None,

@@ -74,15 +74,20 @@ def knowledge(series: Iterable[Series], labels: Iterable[Label]) -> dict[str, Kn
     return known
 
 
-def resolved(labels: Iterable[Label], found: Iterable[Found]) -> tuple[list[Label], list[Label]]:
-    """Labels with the stretches of the incidents that they name; and those whose incident did not occur."""
+def resolved(
+    labels: Iterable[Label], found: Iterable[Found], watched: Mapping[str, Interval]
+) -> tuple[list[Label], list[Label]]:
+    """Labels with the stretches of the incidents that they name; and those that have nothing to say here: of a machine
+    or a time that was not `watched`, or of an incident that did not occur."""
     stretches = {(one.device, one.incident_id): one.stretch for one in found}
     known: list[Label] = []
-    unknown: list[Label] = []
+    unused: list[Label] = []
     for label in labels:
         stretch = label.stretch or stretches.get((label.device, label.incident))
-        (known if stretch else unknown).append(label._replace(stretch=stretch))
-    return known, unknown
+        here = watched.get(label.device)
+        is_used = stretch is not None and here is not None and stretch.overlaps(here)
+        (known if is_used else unused).append(label._replace(stretch=stretch))
+    return known, unused
 
 
 def planned(windows: Iterable[MaintenanceWindow], series: Iterable[Series]) -> list[Label]:
@@ -173,7 +178,7 @@ def _detections(
     for extent in extents:
         for fault in known[extent.device].faults:
             # Faults of another time than the one that was watched could not be found.
-            if not fault.overlaps(Interval(extent.first, extent.last)):
+            if not fault.overlaps(extent.time):
                 continue
             opened = [one.opened_at for one in found if one.device == extent.device and one.evidence.overlaps(fault)]
             yield Detection(extent.device, fault, max(0, min(opened) - fault.first) / 1000 if opened else None)
@@ -189,7 +194,7 @@ def _share(whole: Interval, parts: Iterable[Interval]) -> float:
 
 def _labelled_share(known: Mapping[str, Knowledge], extents: Sequence[Extent]) -> float:
     total = sum(extent.last - extent.first for extent in extents)
-    watched = [(Interval(extent.first, extent.last), known[extent.device].faults) for extent in extents]
+    watched = [(extent.time, known[extent.device].faults) for extent in extents]
     return sum(whole.shared_ms(fault) for whole, faults in watched for fault in faults) / total if total else 0.0
 
 

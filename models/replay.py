@@ -65,6 +65,10 @@ class Extent(NamedTuple):
     last: EpochMs
 
     @property
+    def time(self) -> Interval:
+        return Interval(self.first, self.last)
+
+    @property
     def days(self) -> float:
         return (self.last - self.first) / DAY_MS
 

@@ -61,7 +61,7 @@ class Trained(NamedTuple):
     bundle: Bundle
     choice: Choice
     trials: tuple[Trial, ...]
-    unresolved: tuple[Label, ...]
+    unused: tuple[Label, ...]
 
 
 class Survey(NamedTuple):
@@ -92,8 +92,8 @@ def train(
     series = sorted(series, key=lambda one: one.device)
     Bundle(wish.name, wish.machine_type)  # a wrong name is said before an hour's work, not after
     surveys = {one.device: _survey(one) for one in series}
-    labels = [*labels, *planned(windows, series)]
-    known = knowledge(series, labels)
+    stated = [*labels, *planned(windows, series)]
+    known = knowledge(series, stated)
     config = wish.config or configuration(wish.detector, statistics.median(s.interval_s for s in surveys.values()))
     priors = fit(series, _Normal(surveys, known), config)
     base = Bundle(wish.name, wish.machine_type, config, priors, _fingerprint(series, surveys))
@@ -101,9 +101,10 @@ def train(
     configured = config.process_policy.open_at
     ladder = sorted({configured, *LADDER})
     bundles = [with_threshold(base, open_at) for open_at in ladder]
-    _, runs = replay(series, bundles, held_out.note, _expected(known))
-    stated, unresolved = resolved(labels, (one for run in runs for one in run))
-    known = knowledge(series, stated)
+    extents, runs = replay(series, bundles, held_out.note, _expected(known))
+    watched = {extent.device: extent.time for extent in extents}
+    used, unused = resolved(stated, (one for run in runs for one in run), watched)
+    known = knowledge(series, used)
     trials = tuple(_trial(open_at, run, known, surveys) for open_at, run in zip(ladder, runs, strict=True))
     machine_days = sum(survey.held_out_days for survey in surveys.values())
     choice = choose(
@@ -121,7 +122,7 @@ def train(
         expected_alerts_per_day=choice.trial.alerts / machine_days,
         created_at=created_at,
     )
-    return Trained(bundle, choice, trials, tuple(unresolved))
+    return Trained(bundle, choice, trials, tuple(label for label in unused if label in set(labels)))
 
 
 class _Normal:
@@ -200,7 +201,7 @@ def _fingerprint(series: Sequence[Series], surveys: Mapping[str, Survey]) -> Tra
         machines=len(series),
         first=min(survey.first for survey in surveys.values()),
         last=max(survey.last for survey in surveys.values()),
-        sources=tuple(one.source for one in series[:SOURCES_MAX]),
+        sources=tuple(one.source.rpartition("/")[2] for one in series[:SOURCES_MAX]),
     )
 
 

@@ -16,11 +16,12 @@ from models.cli.common import (
     console,
     labels_from,
     output,
+    recordings,
     refusals,
+    unused,
     windows_from,
     write_json,
 )
-from models.history import csv_series
 from models.judgement import Scores
 from models.replay import Found
 from models.shadow import Difference
@@ -37,7 +38,7 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
-    files: Annotated[list[Path], typer.Argument(help="CSV files, one a machine, named by the file.")],
+    files: Annotated[list[Path] | None, typer.Argument(help="CSV files, one a machine, named by the file.")] = None,
     bundle: Annotated[Path | None, typer.Option(help="The bundle to try; without one, standard parameters.")] = None,
     config: Annotated[Path | None, typer.Option(help="JSON file with parameters, instead of a bundle.")] = None,
     labels: Annotated[Path | None, typer.Option(help="Operators' labels (see `plantwatch labels`).")] = None,
@@ -45,15 +46,18 @@ def run(
     against: Annotated[Path | None, typer.Option(help="Shadow run: the bundle to hold it against.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write everything as JSON here.")] = None,
     thresholds: Annotated[bool, typer.Option(help="Also count alerts at other thresholds (slower).")] = True,
-    tenant: Annotated[str, typer.Option(help="Part of an incident's identity.")] = "local",
+    from_lake: Annotated[str | None, typer.Option(help="s3://BUCKET or a folder of the same layout.")] = None,
+    since: Annotated[str | None, typer.Option(help="Of the lake: readings observed from here on.")] = None,
+    until: Annotated[str | None, typer.Option(help="Of the lake: readings observed up to here.")] = None,
+    tenant: Annotated[str, typer.Option(help="Whose machines; part of an incident's identity.")] = "local",
 ) -> None:
     """Run recorded readings past the real machines: alerts, delays, scores, and what a change would change.
 
     A column `anomaly` or `label` (0 or 1) says when the machine misbehaved. Exit code 2 and one line for bad input.
     """
-    with refusals("backtest"):
+    with refusals("backtest"), recordings(files or [], from_lake, tenant, since, until) as series:
         result = backtest(
-            csv_series(files, tenant=tenant),
+            series,
             bundle_from(bundle, config),
             labels=labels_from(labels),
             windows=windows_from(maintenance),
@@ -80,8 +84,8 @@ def _show(result: Backtest) -> None:
     for extent in result.extents:
         if extent.repeated_times:
             output.print(f"{extent.source}: {extent.repeated_times} times are repeated", markup=False)
-    for label in result.unresolved:
-        output.print(f"label: incident {label.incident} of {label.device} did not occur here", markup=False)
+    for label in result.unused:
+        output.print(unused(label), markup=False)
 
 
 def _show_machines(result: Backtest) -> None:

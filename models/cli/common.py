@@ -6,9 +6,10 @@ import getpass
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import typer
@@ -17,17 +18,18 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from models.history import InvalidHistory
+from models.history import InvalidHistory, Series, csv_series
 from models.labels import InvalidLabel, Label, in_force, read_labels
+from models.lake_history import lake_series, period_of
 from models.registry import RegistryRefused
-from models.stores import InvalidPlace
+from models.stores import InvalidPlace, store_at
 from plantwatch.bundle.container import load as load_bundle
 from plantwatch.bundle.model import Bundle, InvalidBundle
 from plantwatch.maintenance import MaintenanceWindow
 from plantwatch.maintenance import windows_from as read_windows
 from plantwatch.ports import DeliveryFailed
 from plantwatch.settings import InvalidSettings, load
-from plantwatch.telemetry import EpochMs
+from plantwatch.telemetry import EpochMs, isoformat
 from plantwatch.watch_config import WatchConfig
 
 EXIT_FAILED: Final = 1
@@ -63,6 +65,23 @@ def refused(doing: str, problem: str) -> typer.Exit:
     """Say why in one line; the exit to raise."""
     console.print(f"cannot {doing}: {' '.join(problem.split())}", markup=False)
     return typer.Exit(EXIT_BAD_INPUT)
+
+
+@contextmanager
+def recordings(
+    files: Sequence[Path], lake: str | None, tenant: str, since: str | None, until: str | None
+) -> Iterator[tuple[Series, ...]]:
+    """The machines of CSV files, or those of a lake in some time, for as long as they are needed."""
+    period = period_of(since, until)
+    if bool(files) == bool(lake):
+        raise InvalidSettings(["name CSV files, or a lake with --from-lake"])
+    if lake is None:
+        if since or until:
+            raise InvalidSettings(["--since and --until are for a lake; cut the files instead"])
+        yield csv_series(files, tenant=tenant)
+        return
+    with TemporaryDirectory(prefix="plantwatch-train-") as folder:
+        yield lake_series(store_at(lake), Path(folder), tenant=tenant, period=period)
 
 
 def bundle_from(bundle: Path | None, config: Path | None) -> Bundle:
@@ -102,6 +121,14 @@ def config_from(config: Path | None) -> WatchConfig:
 
 def labels_from(path: Path | None) -> tuple[Label, ...]:
     return () if path is None else in_force(read_labels(path))
+
+
+def unused(label: Label) -> str:
+    """Of a label that had nothing to say here."""
+    if label.stretch is None:
+        return f"label without effect: incident {label.incident} of {label.device} did not occur"
+    since, until = (isoformat(end)[:16] for end in label.stretch)
+    return f"label without effect: {label.device} was not watched from {since} to {until}"
 
 
 def windows_from(path: Path | None) -> tuple[MaintenanceWindow, ...]:

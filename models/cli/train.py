@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
 
 from models.catalogue import AUTO, CATALOGUE
-from models.cli.common import Rows, config_from, console, labels_from, output, refusals, windows_from
-from models.history import InvalidHistory, Series, csv_series
-from models.lake_history import lake_series, period_of
-from models.stores import store_at
+from models.cli.common import (
+    Rows,
+    config_from,
+    console,
+    labels_from,
+    output,
+    recordings,
+    refusals,
+    unused,
+    windows_from,
+)
+from models.history import InvalidHistory
 from models.training import Trained, Wish, train
 from plantwatch.bundle.container import save
 from plantwatch.settings import InvalidSettings
@@ -49,7 +54,7 @@ def run(
     A column `anomaly` or `label` (0 or 1) says when the machine misbehaved. The same data gives the same bytes. Exit
     code 2 and one line for data that nothing can be learnt from.
     """
-    with refusals("train"), _series(files or [], from_lake, tenant, since, until) as series:
+    with refusals("train"), recordings(files or [], from_lake, tenant, since, until) as series:
         _check(detector, alerts_per_day)
         wish = Wish(
             name or out.stem,
@@ -67,22 +72,6 @@ def run(
         save(trained.bundle, out)
         _show(trained)
         console.print(f"written: {out}", markup=False)
-
-
-@contextmanager
-def _series(
-    files: Sequence[Path], lake: str | None, tenant: str, since: str | None, until: str | None
-) -> Iterator[tuple[Series, ...]]:
-    period = period_of(since, until)
-    if bool(files) == bool(lake):
-        raise InvalidSettings(["name CSV files, or a lake with --from-lake"])
-    if lake is None:
-        if since or until:
-            raise InvalidSettings(["--since and --until are for a lake; cut the files instead"])
-        yield csv_series(files, tenant=tenant)
-        return
-    with TemporaryDirectory(prefix="plantwatch-train-") as folder:
-        yield lake_series(store_at(lake), Path(folder), tenant=tenant, period=period)
 
 
 def _check(detector: str, alerts_per_day: float) -> None:
@@ -116,8 +105,8 @@ def _show(trained: Trained) -> None:
     rows.show()
     for note in trained.choice.notes:
         output.print(note, markup=False)
-    for label in trained.unresolved:
-        output.print(f"label: incident {label.incident} of {label.device} did not occur here", markup=False)
+    for label in trained.unused:
+        output.print(unused(label), markup=False)
     output.print(
         f"{bundle.name} ({bundle.digest}): {bundle.training.machines} machines, {bundle.training.rows:,} readings, "
         f"{len(bundle.priors)} signals; {bundle.expected_alerts_per_day:.3f} alerts per machine and day on "

@@ -85,9 +85,11 @@ def test_alerts_are_counted_per_machine_and_day() -> None:
 def test_a_label_that_names_an_incident_gets_its_stretch_where_it_occurs() -> None:
     named = Label("fan", LabelVerdict.FALSE, "mk", 0, None, incident=f"{100:016x}")
     other = named._replace(device="pump")
-    known, unknown = resolved([named, other], [found(100, 150, 300)])
+    late = named._replace(stretch=Interval(2_000, 3_000))
+    watched = {"fan": Interval(0, 1_000), "pump": Interval(0, 1_000)}
+    known, unused = resolved([named, other, late], [found(100, 150, 300)], watched)
     assert [label.stretch for label in known] == [Interval(100, 300)]
-    assert unknown == [other]
+    assert unused == [other, late]
     assert knowledge([], known) == {}
 
 

@@ -131,7 +131,7 @@ def test_a_label_by_incident_is_obeyed_once_the_incident_occurs(tmp_path: Path) 
     stranger = named._replace(incident="0" * 16)
     trained = trained_on(series, named, stranger, alerts_per_day=10.0)
     assert trained.choice.trial.alerts == 0
-    assert trained.unresolved == (stranger,)
+    assert trained.unused == (stranger,)
 
 
 @pytest.mark.parametrize(

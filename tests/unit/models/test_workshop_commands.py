@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 from typer.testing import CliRunner, Result
 
 from models.cli import backtest, labels, registry, train
+from models.history import csv_series
+from plantwatch.aws.lake import compress_lines, readings_folder, row
 from plantwatch.bundle.container import load, save
 from plantwatch.bundle.model import Bundle
 from plantwatch.maintenance import MaintenanceWindow, windows_text
+from plantwatch.scoring import ScoredReading
 from plantwatch.telemetry import isoformat
 from tests.unit.models.plant_files import at, machine
 
@@ -77,6 +81,43 @@ def test_a_backtest_reports_incidents_scores_thresholds_and_the_shadow_run(plant
     assert counts == sorted(counts, reverse=True)
     assert (len(content["against"]["both"]), content["against"]["only_new"]) == (1, [])
     assert content["machines"][0]["alerts"] == {"process_anomaly": 1, "sensor_fault": 0}
+
+
+def test_a_lake_of_the_same_readings_is_the_same_training(plant: Path, tmp_path: Path) -> None:
+    for number in (1, 2):
+        (series,) = csv_series([plant / f"fan-{number}.csv"], tenant="acme")
+        days: dict[str, list[dict[str, Any]]] = {}
+        for reading in series.read():
+            folder = readings_folder("acme", "us-east-1", isoformat(reading.observed_at)[:10])
+            fields = row(ScoredReading(reading, 0.0), region="us-east-1", stored_at=reading.observed_at)
+            days.setdefault(folder, []).append({**fields, "key": str(reading.observed_at)})
+        for folder, rows in days.items():
+            (tmp_path / "lake" / folder).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "lake" / folder / f"{number}.jsonl.gz").write_bytes(compress_lines(rows))
+    place = ("--from-lake", tmp_path / "lake", "--tenant", "acme")
+    good("train", *place, "--machine-type", "fan", "--detector", "standard", "-o", tmp_path / "lake.bundle")
+    mine, theirs = load(tmp_path / "lake.bundle"), load(plant / "fan.bundle")
+    assert mine.training
+    assert theirs.training
+    assert mine.training.sha256 == theirs.training.sha256
+    assert mine.training.sources == ("lake#fan-1", "lake#fan-2")
+    assert (mine.digest, mine.calibration) == (theirs.digest, theirs.calibration)
+    shown = good("backtest", *place, "--bundle", tmp_path / "lake.bundle", "--until", isoformat(at(600)))
+    assert "on 0.8 machine-days" in shown
+
+
+def test_a_label_that_has_nothing_to_say_is_told(plant: Path, tmp_path: Path) -> None:
+    file = tmp_path / "labels.jsonl"
+    add = ("labels", "add", file, "--verdict", "true", "--by", "mk")
+    good(*add, "--device", "fan-9", "--since", isoformat(at(0)), "--until", isoformat(at(1)))
+    good(*add, "--device", "fan-3", "--since", "2025-01-01", "--until", "2025-01-02")
+    good(*add, "--device", "fan-3", "--incident", "0" * 16)
+    shown = good("backtest", plant / "fan-3.csv", "--labels", file, "--no-thresholds")
+    assert [line for line in shown.splitlines() if line.startswith("label")] == [
+        "label without effect: fan-9 was not watched from 2026-03-04T04:53 to 2026-03-04T04:54",
+        "label without effect: fan-3 was not watched from 2025-01-01T00:00 to 2025-01-02T00:00",
+        "label without effect: incident 0000000000000000 of fan-3 did not occur",
+    ]
 
 
 def test_a_configuration_stands_in_for_a_bundle(plant: Path, tmp_path: Path) -> None:
