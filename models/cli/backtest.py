@@ -55,15 +55,11 @@ def run(
 
     A column `anomaly` or `label` (0 or 1) says when the machine misbehaved. Exit code 2 and one line for bad input.
     """
-    with refusals("backtest"), recordings(files or [], from_lake, tenant, since, until) as series:
-        result = backtest(
-            series,
-            bundle_from(bundle, config),
-            labels=labels_from(labels),
-            windows=windows_from(maintenance),
-            against=None if against is None else bundle_at(against),
-            thresholds=thresholds,
-        )
+    with refusals("backtest"):
+        tried, old = bundle_from(bundle, config), None if against is None else bundle_at(against)
+        said, windows = labels_from(labels), windows_from(maintenance)
+        with recordings(files or [], from_lake, tenant, since, until) as series:
+            result = backtest(series, tried, labels=said, windows=windows, against=old, thresholds=thresholds)
         _show(result)
         if report is not None:
             write_json(report, as_json(result))

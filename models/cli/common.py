@@ -8,6 +8,8 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -15,6 +17,7 @@ from typing import Any, Final
 import typer
 from rich.console import Console
 from rich.measure import Measurement
+from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
@@ -29,13 +32,15 @@ from plantwatch.maintenance import MaintenanceWindow
 from plantwatch.maintenance import windows_from as read_windows
 from plantwatch.ports import DeliveryFailed
 from plantwatch.settings import InvalidSettings, load
-from plantwatch.telemetry import EpochMs, isoformat
+from plantwatch.telemetry import EpochMs, InvalidReading, Reading, checked_name, isoformat
 from plantwatch.watch_config import WatchConfig
 
 EXIT_FAILED: Final = 1
 EXIT_BAD_INPUT: Final = 2
 # A configuration is below 4 kB; a file of megabytes is something else.
 _CONFIG_BYTES_MAX: Final = 1_000_000
+# About every second a look at how far we are.
+_READINGS_PER_REPORT: Final = 10_000
 # 10,000 windows of 160 B.
 _WINDOWS_BYTES_MAX: Final = 4_000_000
 # Wider than any row: eight cells of at most 1,024 characters.
@@ -71,17 +76,36 @@ def refused(doing: str, problem: str) -> typer.Exit:
 def recordings(
     files: Sequence[Path], lake: str | None, tenant: str, since: str | None, until: str | None
 ) -> Iterator[tuple[Series, ...]]:
-    """The machines of CSV files, or those of a lake in some time, for as long as they are needed."""
+    """The machines of CSV files, or those of a lake in some time, for as long as they are needed.
+
+    Meanwhile a terminal shows how far they have been read.
+    """
     period = period_of(since, until)
+    _check_source(files, lake, tenant, since or until)
+    with console.status("reading") as status, TemporaryDirectory(prefix="plantwatch-lake-") as folder:
+        if lake is None:
+            series = csv_series(files, tenant=tenant)
+        else:
+            series = lake_series(store_at(lake), Path(folder), tenant=tenant, period=period)
+        yield tuple(replace(one, read=partial(_told, one, status)) for one in series)
+
+
+def _check_source(files: Sequence[Path], lake: str | None, tenant: str, time: str | None) -> None:
     if bool(files) == bool(lake):
         raise InvalidSettings(["name CSV files, or a lake with --from-lake"])
-    if lake is None:
-        if since or until:
-            raise InvalidSettings(["--since and --until are for a lake; cut the files instead"])
-        yield csv_series(files, tenant=tenant)
-        return
-    with TemporaryDirectory(prefix="plantwatch-train-") as folder:
-        yield lake_series(store_at(lake), Path(folder), tenant=tenant, period=period)
+    if lake is None and time is not None:
+        raise InvalidSettings(["--since and --until are for a lake; cut the files instead"])
+    try:
+        checked_name(tenant)
+    except InvalidReading as error:
+        raise InvalidSettings([f"tenant: {error}"]) from None
+
+
+def _told(series: Series, status: Status) -> Iterator[Reading]:
+    for number, reading in enumerate(series.read(), start=1):
+        if not number % _READINGS_PER_REPORT:
+            status.update(Text(f"{series.device}: {number:,} readings"))
+        yield reading
 
 
 def bundle_from(bundle: Path | None, config: Path | None) -> Bundle:

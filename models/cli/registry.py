@@ -39,7 +39,10 @@ def show(
     """List versions with their stages."""
     with refusals("list models"):
         store = store_at(registry)
-        for kind in [machine_type] if machine_type else machine_types(store, tenant):
+        kinds = [machine_type] if machine_type else machine_types(store, tenant)
+        if not kinds:
+            output.print(f"no models of tenant {tenant} in {store.place}", markup=False)
+        for kind in kinds:
             known = Registry(store, tenant=tenant, machine_type=kind)
             stages = known.stages()
             rows = Rows(kind, "version", "stage")

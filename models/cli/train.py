@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -19,9 +20,11 @@ from models.cli.common import (
     unused,
     windows_from,
 )
-from models.history import InvalidHistory
+from models.history import InvalidHistory, Series
+from models.labels import Label
 from models.training import Trained, Wish, train
 from plantwatch.bundle.container import save
+from plantwatch.maintenance import MaintenanceWindow
 from plantwatch.settings import InvalidSettings
 from plantwatch.telemetry import EpochMs, InvalidReading, parse_timestamp
 
@@ -54,7 +57,7 @@ def run(
     A column `anomaly` or `label` (0 or 1) says when the machine misbehaved. The same data gives the same bytes. Exit
     code 2 and one line for data that nothing can be learnt from.
     """
-    with refusals("train"), recordings(files or [], from_lake, tenant, since, until) as series:
+    with refusals("train"):
         _check(detector, alerts_per_day)
         wish = Wish(
             name or out.stem,
@@ -64,14 +67,22 @@ def run(
             alerts_per_day,
             None if created_at is None else _time(created_at),
         )
-        try:
-            trained = train(series, wish, labels_from(labels), windows_from(maintenance))
-        except ValueError as error:
-            raise InvalidHistory(str(error)) from None
+        said, windows = labels_from(labels), windows_from(maintenance)
+        with recordings(files or [], from_lake, tenant, since, until) as series:
+            trained = _trained(series, wish, said, windows)
         out.parent.mkdir(parents=True, exist_ok=True)
         save(trained.bundle, out)
         _show(trained)
         console.print(f"written: {out}", markup=False)
+
+
+def _trained(
+    series: Sequence[Series], wish: Wish, labels: Sequence[Label], windows: Sequence[MaintenanceWindow]
+) -> Trained:
+    try:
+        return train(series, wish, labels, windows)
+    except ValueError as error:
+        raise InvalidHistory(str(error)) from None
 
 
 def _check(detector: str, alerts_per_day: float) -> None:

@@ -156,6 +156,7 @@ def test_an_incident_is_labelled_by_its_name_in_a_report(plant: Path, tmp_path: 
 def test_a_version_goes_from_candidate_to_production_and_back(plant: Path, tmp_path: Path) -> None:
     place = ("--registry", tmp_path / "models", "--tenant", "acme")
     mine = (*place, "--machine-type", "fan", "--by", "mk")
+    assert "no models of tenant acme" in good("models", "list", *place)
     digests = []
     for name, bundle in (("one", load(plant / "fan.bundle")), ("two", Bundle("two", "fan"))):
         save(bundle, tmp_path / f"{name}.bundle")
@@ -235,6 +236,7 @@ def test_wrong_calls_are_one_line_each(plant: Path, tmp_path: Path) -> None:
         "labels.jsonl: line 1: no_stretch": ("train", csv, "--labels", tmp_path / "labels.jsonl", "-o", out),
         "name 'no name'": ("train", csv, "--name", "no name", "-o", out),
         "no readings of tenant": ("train", "--from-lake", tmp_path, "-o", out),
+        "tenant: invalid_name": ("train", "--from-lake", tmp_path, "--tenant", "../acme", "-o", out),
         "config.json: open_at: no such setting": ("backtest", csv, "--config", tmp_path / "config.json"),
         "give one of them": ("backtest", csv, "--config", out, "--bundle", out),
         "No such file": ("backtest", csv, "--bundle", tmp_path / "none.bundle"),
