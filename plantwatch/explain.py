@@ -33,9 +33,12 @@ def price_of_looks(signals: int) -> float:
 
 
 def shares(surprises: Sequence[tuple[str, float]]) -> tuple[tuple[str, float], ...]:
-    """Each signal's part of the surprise, the largest first (then by name)."""
-    total = sum(surprise for _, surprise in surprises)
-    parts = [(name, round(surprise / total, 6)) for name, surprise in surprises]
+    """Each signal's part of the surprise, the largest first (then by name). A signal may be there more than once."""
+    total, of = 0.0, dict.fromkeys((name for name, _ in surprises), 0.0)
+    for name, surprise in surprises:
+        total += surprise
+        of[name] += surprise
+    parts = [(name, round(surprise / total, 6)) for name, surprise in of.items()]
     return tuple(sorted(parts, key=lambda part: (-part[1], part[0])))
 
 

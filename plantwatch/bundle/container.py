@@ -97,7 +97,7 @@ def _manifest(header: Mapping[str, Any]) -> dict[str, Any]:
     if _sha256(text.encode("utf-8", "surrogatepass")) != metadata["sha256"]:
         raise InvalidBundle(BundleProblem.DIGEST, "the manifest is not the one that was written")
     fields = manifest.parse(text)
-    for name in ("arrays", "priors"):
+    for name in ("arrays", "priors", "deviations"):
         if not isinstance(fields.get(name), dict):
             raise InvalidBundle(BundleProblem.MANIFEST, f"{name} is no object")
     return fields
@@ -105,7 +105,12 @@ def _manifest(header: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_arrays(header: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
     """Exactly the arrays that the priors need, each as its kind demands."""
-    wanted = {manifest.array_name(signal, view) for signal in fields["priors"] for view in ("raw", "slow")}
+    wanted = {
+        manifest.array_name(signal, view)
+        for known, views in (("priors", manifest.OF_SIGNAL), ("deviations", manifest.OF_DEVIATION))
+        for signal in fields[known]
+        for view in views
+    }
     found = set(header) - {_METADATA}
     for problem, names in (
         (BundleProblem.MISSING_ARRAY, wanted - (found & set(fields["arrays"]))),

@@ -1,8 +1,9 @@
-"""A bundle from the recorded readings of a fleet: one CSV file a machine, read three times and never kept in memory.
+"""A bundle from the recorded readings of a fleet: one CSV file a machine, read several times and never kept in memory.
 
-    1  each machine alone            what values it met                         (its memory)
-    2  against the others' memory    how novel it would have been to them       (the prior's tail)
-    3  watched, primed by the others what scores and alerts it would have had   (calibration)
+    1  each machine alone            what values it met, how its signals move together   (its memory, the relation)
+    2  the same                      how far it left that relation                       (memory of deviations)
+    3  against the others' memory    how novel it would have been to them                (the priors' tails)
+    4  watched, primed by the others what scores and alerts it would have had            (calibration)
 
 The recordings are believed to be of machines that are well. What no machine of them could be learnt from is refused
 with the file and the reason (`Untrainable`).
@@ -22,7 +23,9 @@ from plantwatch.bundle.model import Bundle, Calibration, Training
 from plantwatch.csvfile import BadRow, Row, read_rows
 from plantwatch.detectors.base import Detector, State
 from plantwatch.detectors.fleet import Newcomer, Tail, merged, with_tail
-from plantwatch.detectors.prior import Prior
+from plantwatch.detectors.prior import FleetKnowledge, Prior
+from plantwatch.detectors.relation import RELATED_MAX, Relation, ShortMeans
+from plantwatch.detectors.relation_fit import MachineMoments, fit
 from plantwatch.incident import Kind, Phase
 from plantwatch.machine import Machines
 from plantwatch.quality import SensorQuality
@@ -32,7 +35,8 @@ from plantwatch.watch_config import WatchConfig
 
 # Two blocks of a grown detector: before that, nothing counts as met in the way it will later.
 ROWS_MIN: Final = 1024
-PASSES: Final = 3
+# The deviations' passes are left out where no signal follows the others.
+PASSES: Final = 5
 _QUANTILES: Final = (0.5, 0.9, 0.99, 0.999, 1.0)
 _SCORE_DIGITS: Final = 4
 _DAY_MS: Final = 86_400_000
@@ -58,6 +62,9 @@ class _Recording:
     last: EpochMs = 0
     memories: dict[str, State] = field(default_factory=dict)
     tails: dict[str, Tail] = field(default_factory=dict)
+    relates: bool = True
+    moments: MachineMoments | None = None
+    """How its signals move together; None where they are too many."""
 
     def __iter__(self) -> Iterator[Row]:
         """The rows in order of time. Untrainable at the first that is none, or InvalidFile."""
@@ -69,6 +76,21 @@ class _Recording:
                 raise Untrainable(f"{self.path}: line {row.number}: its time is before that of the row above")
             last = row.observed_at
             yield row
+
+
+@dataclass
+class _Deviations(_Recording):
+    """The same machine: the targets' deviations from what the other signals say, as signals of their own."""
+
+    relation: Relation | None = None
+
+    def __iter__(self) -> Iterator[Row]:
+        assert self.relation is not None, "deviations are from a relation"
+        means = ShortMeans(self.relation.signals, self.relation.mean_s)
+        for row in super().__iter__():
+            if means.step(row.signals, row.observed_at):
+                deviations = self.relation.deviations(means.values)
+                yield row._replace(signals=dict(zip(self.relation.targets, deviations, strict=True)))
 
 
 def learn(
@@ -86,15 +108,19 @@ def learn(
     Bundle(name, machine_type, config)  # a wrong name is said before an hour's work, not after
     for recording in recordings:
         _meet(recording, config, report)
-    for recording in recordings:
-        _try_as_newcomer(recording, _priors_without(recording, recordings, config), config, report)
-    priors = _priors(recordings, config)
-    calibration = _calibrate(recordings, config, report)
+    related = _relate(recordings, config, report)
+    for fleet in (recordings, related):
+        for recording in fleet:
+            _try_as_newcomer(recording, _priors_without(recording, fleet, config), config, report)
+    knowledge = _knowledge(recordings, related, config)
+    calibration = _calibrate(recordings, related, config, report)
     return Bundle(
         name=name,
         machine_type=machine_type,
         config=config,
-        priors=priors,
+        priors=knowledge.priors,
+        relation=knowledge.relation,
+        deviations=knowledge.deviations,
         training=_training(recordings),
         calibration=calibration,
         expected_alerts_per_day=calibration.alerts / calibration.machine_days if calibration.machine_days else None,
@@ -117,6 +143,10 @@ def _meet(recording: _Recording, config: WatchConfig, report: Report) -> None:
         recording.first = recording.first or row.observed_at
         recording.last = row.observed_at
         recording.rows += 1
+        if recording.rows == 1 and recording.relates and 2 <= len(row.signals) <= RELATED_MAX:
+            recording.moments = MachineMoments(sorted(row.signals))
+        if recording.moments is not None:
+            recording.moments.step(row.signals, row.observed_at)
         for signal, value in row.signals.items():
             quality, detector = sensors.get(signal) or sensors.setdefault(
                 signal, (SensorQuality(signal, config.quality), native.novelty(config.detector))
@@ -133,8 +163,32 @@ def _meet(recording: _Recording, config: WatchConfig, report: Report) -> None:
         raise Untrainable(f"{recording.path}: no signal varies in its {recording.rows} rows: nothing can be learnt")
 
 
+def _relate(recordings: Sequence[_Recording], config: WatchConfig, report: Report) -> list[_Deviations]:
+    """The fleet's machines by their deviations, each with its memory of them; none where there is no relation.
+
+    Known states have each a relation of their own, which nothing here learns.
+    """
+    moments = [recording.moments for recording in recordings if recording.moments is not None]
+    if config.states.rules or len({known.signals for known in moments}) != 1 or len(moments) < len(recordings):
+        return []
+    relation = fit(moments)
+    if relation is None:
+        return []
+    related = [_Deviations(recording.path, recording.now, relates=False, relation=relation) for recording in recordings]
+    for recording in related:
+        _meet(recording, config, report)
+    return related
+
+
+def _knowledge(recordings: Sequence[_Recording], related: Sequence[_Deviations], config: WatchConfig) -> FleetKnowledge:
+    """What these recordings tell a newcomer."""
+    deviations = _priors(related, config)
+    relation = related[0].relation.watching(deviations) if related and related[0].relation else None
+    return FleetKnowledge(_priors(recordings, config), relation, deviations if relation else {})
+
+
 def _try_as_newcomer(recording: _Recording, others: Mapping[str, Prior], config: WatchConfig, report: Report) -> None:
-    """The second pass; nothing to do in a fleet of one."""
+    """The third pass; nothing to do in a fleet of one."""
     if not others:
         return
     trials = {
@@ -172,12 +226,16 @@ def _priors(recordings: Sequence[_Recording], config: WatchConfig) -> dict[str, 
     return priors
 
 
-def _calibrate(recordings: Sequence[_Recording], config: WatchConfig, report: Report) -> Calibration:
-    """The third pass."""
+def _calibrate(
+    recordings: Sequence[_Recording], related: Sequence[_Deviations], config: WatchConfig, report: Report
+) -> Calibration:
+    """The last pass."""
     scores: Counter[float] = Counter()
     alerts, spent_ms = 0, 0
     for recording in recordings:
-        machines = Machines(config, priors=_priors_without(recording, recordings, config))
+        others = [other for other in recordings if other is not recording]
+        their_deviations = [other for other in related if other.path != recording.path]
+        machines = Machines(config, knowledge=_knowledge(others, their_deviations, config))
         for number, row in enumerate(recording, start=1):
             scored = machines.watch(_reading(recording, row))
             scores[round(scored.score, _SCORE_DIGITS)] += 1

@@ -15,11 +15,16 @@ from typing import Any, Final
 from plantwatch.bundle.model import Bundle, BundleProblem, Calibration, InvalidBundle, Training
 from plantwatch.detectors.novelty import Novelty
 from plantwatch.detectors.prior import Prior, PriorView
+from plantwatch.detectors.relation import Relation
 from plantwatch.settings import InvalidSettings, coerce, load
 from plantwatch.telemetry import InvalidReading, signal_name
 from plantwatch.watch_config import WatchConfig
 
 SCHEMA: Final = "plantwatch.bundle/1"
+
+# The views of an array's name, each with that of its prior.
+OF_SIGNAL: Final = {"raw": "raw", "slow": "slow"}
+OF_DEVIATION: Final = {"deviation-raw": "raw", "deviation-slow": "slow"}
 
 Arrays = Mapping[str, bytes]
 """The cells of each view of each signal, by `array_name`."""
@@ -31,9 +36,10 @@ def array_name(signal: str, view: str) -> str:
 
 def arrays_of(bundle: Bundle) -> dict[str, bytes]:
     return {
-        array_name(signal, name): view.cells
-        for signal, prior in bundle.priors.items()
-        for name, view in prior.views().items()
+        array_name(signal, view): prior.views()[name].cells
+        for known, views in ((bundle.priors, OF_SIGNAL), (bundle.deviations, OF_DEVIATION))
+        for signal, prior in known.items()
+        for view, name in views.items()
     }
 
 
@@ -47,6 +53,8 @@ def to_manifest(bundle: Bundle) -> dict[str, Any]:
         "created_at": bundle.created_at,
         "config": _without_infinities(bundle.config.plain()),
         "priors": {signal: prior.numbers() for signal, prior in bundle.priors.items()},
+        "relation": bundle.relation and bundle.relation.plain(),
+        "deviations": {signal: prior.numbers() for signal, prior in bundle.deviations.items()},
         "arrays": {name: hashlib.sha256(cells).hexdigest() for name, cells in arrays_of(bundle).items()},
         "training": bundle.training and bundle.training._asdict(),
         "calibration": bundle.calibration and bundle.calibration._asdict(),
@@ -76,13 +84,17 @@ def from_manifest(fields: Mapping[str, Any], arrays: Arrays) -> Bundle:
     detector = _take(fields, "detector", str)
     if detector != Novelty.KIND:
         raise InvalidBundle(BundleProblem.CONFIG, f"detector {detector!r}; this version has {Novelty.KIND}")
-    numbers = _take(fields, "priors", dict)
+    numbers, deviations = (_take(fields, name, dict) for name in ("priors", "deviations"))
     try:
         return Bundle(
             name=_take(fields, "name", str),
             machine_type=_take(fields, "machine_type", str),
             config=_config(_take(fields, "config", dict)),
-            priors={_signal(signal): _prior(signal, own, arrays) for signal, own in numbers.items()},
+            priors={_signal(signal): _prior(signal, own, arrays, OF_SIGNAL) for signal, own in numbers.items()},
+            relation=_relation(_take(fields, "relation", dict, type(None))),
+            deviations={
+                _signal(signal): _prior(signal, own, arrays, OF_DEVIATION) for signal, own in deviations.items()
+            },
             training=_training(_take(fields, "training", dict, type(None))),
             calibration=_calibration(_take(fields, "calibration", dict, type(None))),
             expected_alerts_per_day=_optional_number(fields, "expected_alerts_per_day"),
@@ -137,7 +149,25 @@ def _signal(name: str) -> str:
         raise InvalidBundle(BundleProblem.MANIFEST, f"priors: {error}") from None
 
 
-def _prior(signal: str, fields: Any, arrays: Arrays) -> Prior:
+def _relation(fields: Mapping[str, Any] | None) -> Relation | None:
+    if fields is None:
+        return None
+    return Relation(
+        signals=tuple(map(_signal, _texts(_take(fields, "signals", list)))),
+        centre=_numbers(_take(fields, "centre", list)),
+        targets=tuple(_texts(_take(fields, "targets", list))),
+        weights=tuple(_numbers(row) for row in _take(fields, "weights", list)),
+        mean_s=_number(fields, "mean_s"),
+    )
+
+
+def _numbers(items: Any) -> tuple[float, ...]:
+    if type(items) is not list or any(type(item) not in (float, int) for item in items):
+        raise InvalidBundle(BundleProblem.MANIFEST, "a relation holds something else than numbers")
+    return tuple(map(float, items))
+
+
+def _prior(signal: str, fields: Any, arrays: Arrays, views: Mapping[str, str]) -> Prior:
     if not isinstance(fields, dict):
         raise InvalidBundle(BundleProblem.MANIFEST, f"priors: {signal} is a {type(fields).__name__}")
     try:
@@ -148,8 +178,9 @@ def _prior(signal: str, fields: Any, arrays: Arrays) -> Prior:
             inverse=_number(fields, "inverse"),
             centre=_number(fields, "centre"),
             weight=_number(fields, "weight"),
-            raw=_view(_take(fields, "raw", dict), arrays[array_name(signal, "raw")]),
-            slow=_view(_take(fields, "slow", dict), arrays[array_name(signal, "slow")]),
+            **{
+                name: _view(_take(fields, name, dict), arrays[array_name(signal, view)]) for view, name in views.items()
+            },
         )
     except InvalidBundle:
         raise
@@ -176,7 +207,7 @@ def _training(fields: Mapping[str, Any] | None) -> Training | None:
 
 def _texts(items: list[Any]) -> list[str]:
     if any(type(item) is not str for item in items):
-        raise InvalidBundle(BundleProblem.MANIFEST, "sources are no texts")
+        raise InvalidBundle(BundleProblem.MANIFEST, "a list holds something else than texts")
     return items
 
 

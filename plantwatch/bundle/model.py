@@ -10,7 +10,8 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from plantwatch.detectors.prior import Prior, judgement_digest
+from plantwatch.detectors.prior import FleetKnowledge, Prior, judgement_digest
+from plantwatch.detectors.relation import Relation
 from plantwatch.telemetry import SIGNALS_MAX, EpochMs, storable
 from plantwatch.watch_config import WatchConfig
 
@@ -91,6 +92,10 @@ class Bundle:
     expected_alerts_per_day: float | None = None
     """Of one machine that is well; None where the data could not say."""
     created_at: EpochMs = 0
+    relation: Relation | None = None
+    """How its signals follow one another, where they do."""
+    deviations: Mapping[str, Prior] = field(default_factory=dict)
+    """By target of the relation: what is known of its deviations from what the others say."""
 
     def __post_init__(self) -> None:
         for what, text in (("name", self.name), ("machine_type", self.machine_type or "any")):
@@ -101,9 +106,19 @@ class Bundle:
         sources = self.training.sources if self.training else ()
         if len(sources) > SOURCES_MAX or any(len(source) > SOURCE_CHARS_MAX for source in sources):
             raise ValueError(f"{len(sources)} sources; at most {SOURCES_MAX}, of {SOURCE_CHARS_MAX} characters each")
-        object.__setattr__(self, "priors", MappingProxyType(dict(sorted(self.priors.items()))))
+        for known in ("priors", "deviations"):
+            object.__setattr__(self, known, MappingProxyType(dict(sorted(getattr(self, known).items()))))
+        if self.knowledge.relation is not None and self.config.states.rules:
+            raise ValueError(
+                "a relation between signals is not known state by state; a bundle has states or a relation"
+            )
 
     @cached_property
     def digest(self) -> str:
         """16 hexadecimal digits: what goes as `ScoredReading.bundle`."""
-        return judgement_digest(self.config.digest, self.priors)
+        return judgement_digest(self.config.digest, self.knowledge)
+
+    @property
+    def knowledge(self) -> FleetKnowledge:
+        """What a new machine begins with."""
+        return FleetKnowledge(self.priors, self.relation, self.deviations)

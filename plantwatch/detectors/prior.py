@@ -12,17 +12,23 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from plantwatch.detectors.base import State
 from plantwatch.detectors.novelty import CELLS, Novelty
+from plantwatch.detectors.relation import Relation
 
 # One more than the grid has, as in the detector.
 PRIOR_CELLS: Final = CELLS + 1
 UNMET, MET = 0, 3
 # The detector's own limit: beyond it a grid would not fit into a float's range.
 _INVERSE_MIN: Final = 1e-290
+
+
+def _check(condition: bool, problem: str) -> None:
+    if not condition:
+        raise ValueError(problem)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,19 +126,45 @@ def cells_of(text: str) -> bytes:
     return base64.b64decode(text)
 
 
-def judgement_digest(config_digest: str, priors: Mapping[str, Prior]) -> str:
-    """16 hexadecimal digits that name how readings are judged: by parameters, and by priors where there are any."""
-    if not priors:
+@dataclass(frozen=True, slots=True)
+class FleetKnowledge:
+    """All that a new machine of a type begins with. ValueError where its parts do not fit together."""
+
+    priors: Mapping[str, Prior] = field(default_factory=dict)
+    """By signal."""
+    relation: Relation | None = None
+    """How signals follow one another, where they do."""
+    deviations: Mapping[str, Prior] = field(default_factory=dict)
+    """By target of the relation: of its deviations from what the others say."""
+
+    def __post_init__(self) -> None:
+        targets = set(self.relation.targets) if self.relation else set()
+        _check(targets == set(self.deviations), "the relation's targets and the priors of deviations differ")
+
+    def __bool__(self) -> bool:
+        return bool(self.priors or self.relation)
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON can hold it, with the cells by their digests."""
+        known = {name: _plain(priors) for name, priors in (("priors", self.priors), ("deviations", self.deviations))}
+        return known | {"relation": self.relation and self.relation.plain()}
+
+
+NOTHING_KNOWN: Final = FleetKnowledge()
+
+
+def judgement_digest(config_digest: str, knowledge: FleetKnowledge) -> str:
+    """16 hexadecimal digits that name how readings are judged: by parameters, and by what is known of the fleet where
+    anything is."""
+    if not knowledge:
         return config_digest
-    known = {
+    canonical = json.dumps({"config": config_digest, **knowledge.plain()}, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def _plain(priors: Mapping[str, Prior]) -> dict[str, Any]:
+    return {
         signal: prior.numbers()
         | {f"{name}_cells": hashlib.sha256(view.cells).hexdigest() for name, view in prior.views().items()}
         for signal, prior in priors.items()
     }
-    canonical = json.dumps({"config": config_digest, "priors": known}, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
-
-
-def _check(condition: bool, problem: str) -> None:
-    if not condition:
-        raise ValueError(problem)

@@ -17,8 +17,8 @@ section 5.1); regression adjustment of correlated signals in process control: Ha
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from plantwatch.telemetry import EpochMs
@@ -60,6 +60,13 @@ class Relation:
         _check(0.0 < self.mean_s < math.inf, f"mean_s is {self.mean_s}; it must be positive and finite")
         own = [row[self.signals.index(target)] for row, target in zip(self.weights, self.targets, strict=True)]
         _check(all(weight == 1.0 for weight in own), "a target's own weight is not 1")
+
+    def watching(self, targets: Container[str]) -> Relation | None:
+        """The same with some of its targets only; None where that leaves none."""
+        kept = [(target, row) for target, row in zip(self.targets, self.weights, strict=True) if target in targets]
+        if not kept:
+            return None
+        return replace(self, targets=tuple(target for target, _ in kept), weights=tuple(row for _, row in kept))
 
     def deviations(self, means: Sequence[float]) -> list[float]:
         """Of the targets, for the short means of all signals."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from plantwatch import native
 from plantwatch.detectors.base import score_of
-from plantwatch.detectors.prior import Prior
+from plantwatch.detectors.prior import FleetKnowledge, Prior
+from plantwatch.detectors.relation import ShortMeans
 from plantwatch.machine.incidents import NEWS, Incidents
-from plantwatch.machine.signal import Found, Signals, WatchedSignal, ready_in_s, shares_of, strangest
+from plantwatch.machine.signal import Found, RelatedSignal, Signals, WatchedSignal, ready_in_s, shares_of, strangest
 from plantwatch.maintenance import Schedule
 from plantwatch.scoring import ScoredReading, SensorFault, Suppression
 from plantwatch.states.tracker import StateTracker
@@ -39,19 +40,21 @@ class Machine:
 
     __slots__ = (
         "signals", "newest", "in_state", "incidents", "schedule", "_received_at", "_config", "_counts", "_priors",
-        "_bundle", "_late_in_a_row", "_learning", "_panel", "_tracker", "_unwatched", "_by_state",
+        "_bundle", "_late_in_a_row", "_learning", "_panel", "_tracker", "_unwatched", "_by_state", "_relation",
+        "_related", "_means",
     )  # fmt: skip
 
     def __init__(
         self,
         config: WatchConfig,
         counts: WatchCounts,
-        priors: Mapping[str, Prior],
+        knowledge: FleetKnowledge,
         bundle: str,
         schedule: Schedule | None = None,
     ) -> None:
         self._config = config
-        self._priors = priors
+        self._priors = knowledge.priors
+        self._relation = knowledge.relation
         self._bundle = bundle
         self._counts = counts
         self.schedule = schedule
@@ -67,6 +70,8 @@ class Machine:
         self._unwatched = config.states.unwatched
         self.in_state = self._tracker.state if self._tracker else ""
         self._by_state: dict[str, Signals] = {self.in_state: self.signals}
+        self._related = [RelatedSignal(name, config, prior) for name, prior in self._targets(knowledge)]
+        self._means = ShortMeans(self._relation.signals, self._relation.mean_s) if self._relation else None
 
     def watch(self, reading: Reading) -> ScoredReading:
         """Check, score, learn, decide. A reading older than the machine's newest is scored, and changes nothing."""
@@ -93,7 +98,7 @@ class Machine:
                 faulty.append(signal)
         if reading.missing:
             faulty += self._check_missing(reading)
-        surprises = self._step(fed, values)
+        surprises = self._step(fed, values, at)
         found = [pair for pair in zip(surprises, fed, strict=True) if pair[0] > 0.0] if surprises else []
         if self._learning:
             self._learning = all(signal.detector.warming_up for signal in signals.values())
@@ -102,8 +107,20 @@ class Machine:
             return ScoredReading(reading, 0.0, (), (), (), (), self._learning, self._bundle, wait, self.in_state)
         return self._decide(reading, found, faulty)
 
-    def _step(self, fed: list[WatchedSignal], values: list[float]) -> Sequence[float]:
+    def _relate(self, means: ShortMeans, fed: list[WatchedSignal], values: list[float], at: EpochMs) -> None:
+        """Feed also how far each target is from what the other signals say; nothing where one of them is missing."""
+        known = {signal.name: value for signal, value in zip(fed, values, strict=True)}
+        if self._relation is None or not means.step(known, at):
+            return
+        for signal, deviation in zip(self._related, self._relation.deviations(means.values), strict=True):
+            signal.said = known[signal.name] - deviation
+            fed.append(signal)
+            values.append(deviation)
+
+    def _step(self, fed: list[WatchedSignal], values: list[float], at: EpochMs) -> Sequence[float]:
         """The surprises of these values, which are learnt; may be empty where all are 0."""
+        if self._means is not None:
+            self._relate(self._means, fed, values, at)
         if self._panel is not None:
             handles = [signal.handle for signal in fed]
             if all(handles):
@@ -117,8 +134,10 @@ class Machine:
         """The path of readings with anything to report, and of those that follow until all is calm again."""
         incidents = self.incidents
         was_stopped = incidents.is_learning_stopped
-        surprise = strangest(found, len(reading.signals))
-        transitions = incidents.decide(reading, found, surprise, faulty, self.signals.values())
+        looks = len(reading.signals) + len(self._related)
+        surprise = strangest(found, looks)
+        watched = [*self.signals.values(), *self._related]
+        transitions = incidents.decide(reading, found, surprise, looks, faulty, watched)
         if incidents.is_learning_stopped is not was_stopped:
             self._stop_or_learn(self._all_signals())
         return self._scored(reading, found, surprise, faulty)._replace(transitions=transitions)
@@ -230,6 +249,8 @@ class Machine:
         for signal in self._all_signals():
             signal.quality.set_clock(at)
         self.incidents.set_clock(at)
+        if self._means is not None:
+            self._means.set_clock(at)
         if self._tracker is not None:
             self._tracker.set_clock(at)
         return False
@@ -257,6 +278,11 @@ class Machine:
     def _all_signals(self) -> Iterator[WatchedSignal]:
         for signals in self._by_state.values():
             yield from signals.values()
+        yield from self._related
+
+    def _targets(self, knowledge: FleetKnowledge) -> list[tuple[str, Prior]]:
+        targets = knowledge.relation.targets if knowledge.relation else ()
+        return [(target, knowledge.deviations[target]) for target in targets]
 
     def state(self) -> dict[str, Any]:
         """As JSON can hold it."""
@@ -268,6 +294,8 @@ class Machine:
             **self.incidents.state(),
             "signals": _packed(self.signals),
         }
+        if self._means is not None:
+            state["relation"] = [self._means.state(), [signal.state() for signal in self._related]]
         if self._tracker is not None:
             state["tracker"] = self._tracker.pack()
             state["signals_of"] = next(name for name, signals in self._by_state.items() if signals is self.signals)
@@ -281,6 +309,11 @@ class Machine:
         self._late_in_a_row, self._learning = state["late_in_a_row"], state["learning"]
         self.incidents.restore(state)
         self._unpack(state["signals"], self.signals)
+        if self._means is not None:
+            means, related = state["relation"]
+            self._means.restore(means)
+            for signal, memory in zip(self._related, related, strict=True):
+                signal.restore(memory)
         if self._tracker is not None:
             self._tracker.unpack(state["tracker"])
             self.in_state = self._tracker.state

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import chain
-from types import MappingProxyType
 from typing import Final
 
 from plantwatch import snapshot
 from plantwatch.bundle.model import Bundle
-from plantwatch.detectors.prior import Prior, judgement_digest
+from plantwatch.detectors.prior import NOTHING_KNOWN, FleetKnowledge, judgement_digest
 from plantwatch.machine.device import Machine, WatchCounts
 from plantwatch.maintenance import Maintenance
 from plantwatch.scoring import ScoredReading
@@ -27,14 +25,14 @@ class Machines:
         self,
         config: WatchConfig | None = None,
         machines_max: int = MACHINES_MAX,
-        priors: Mapping[str, Prior] = MappingProxyType({}),
+        knowledge: FleetKnowledge = NOTHING_KNOWN,
         maintenance: Maintenance | None = None,
     ) -> None:
         if machines_max < 1:
             raise ValueError(f"machines_max is {machines_max}; it must be at least 1")
         self.config = config or WatchConfig()
-        self.priors = priors
-        self.bundle = judgement_digest(self.config.digest, priors)
+        self.knowledge = knowledge
+        self.bundle = judgement_digest(self.config.digest, knowledge)
         self.machines_max = machines_max
         self.counts = WatchCounts()
         self._maintenance = maintenance or Maintenance()
@@ -43,7 +41,7 @@ class Machines:
     @classmethod
     def of(cls, bundle: Bundle, machines_max: int = MACHINES_MAX, maintenance: Maintenance | None = None) -> Machines:
         """Machines judged by a bundle; each begins with what the bundle knows of its signals."""
-        return cls(bundle.config, machines_max, bundle.priors, maintenance)
+        return cls(bundle.config, machines_max, bundle.knowledge, maintenance)
 
     def __len__(self) -> int:
         return len(self._machines)
@@ -64,7 +62,7 @@ class Machines:
         return machine
 
     def _make(self, device: str) -> Machine:
-        return Machine(self.config, self.counts, self.priors, self.bundle, self._maintenance.of(device))
+        return Machine(self.config, self.counts, self.knowledge, self.bundle, self._maintenance.of(device))
 
     def find(self, tenant: str, device: str) -> Machine | None:
         """The machine as it is now, to look at; None where it has not been met."""

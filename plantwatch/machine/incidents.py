@@ -50,11 +50,15 @@ class Incidents:
         reading: Reading,
         found: Found,
         surprise: float,
+        looks: int,
         faulty: Sequence[WatchedSignal],
         signals: Iterable[WatchedSignal],
     ) -> tuple[Transition, ...]:
-        """What this reading opens and clears. `signals` are all of the machine's present state."""
-        transitions = self._decide_process(reading, found, surprise, signals) + self._decide_sensors(reading, faulty)
+        """What this reading opens and clears. `signals` are all of the machine's present state, and `looks` as many as
+        this reading has a verdict on."""
+        transitions = self._decide_process(reading, found, surprise, looks, signals) + self._decide_sensors(
+            reading, faulty
+        )
         if transitions:
             states = ((Kind.PROCESS_ANOMALY, self.process), (Kind.SENSOR_FAULT, self.sensors))
             self.open_kinds = tuple(kind for kind, state in states if state.is_open)
@@ -62,13 +66,13 @@ class Incidents:
         return transitions
 
     def _decide_process(
-        self, reading: Reading, found: Found, surprise: float, signals: Iterable[WatchedSignal]
+        self, reading: Reading, found: Found, surprise: float, looks: int, signals: Iterable[WatchedSignal]
     ) -> tuple[Transition, ...]:
         policy, before, at = self._config.process_policy, self.process, reading.observed_at
-        looks = price_of_looks(len(reading.signals))
+        price = price_of_looks(looks)
         for part, signal in found:
             # What this signal alone would have added to the machine's evidence.
-            added = min(part - looks, policy.reading_max) - policy.allowance
+            added = min(part - price, policy.reading_max) - policy.allowance
             if added > 0.0:
                 if not signal.evidence:
                     signal.moved_at = at
@@ -92,17 +96,19 @@ class Incidents:
 
     def _explain_process(self, reading: Reading, signals: Iterable[WatchedSignal]) -> None:
         """The signals by their part in the evidence since the incident began; the first sign is one of them."""
-        suspects = {signal.name: signal for signal in signals}
+        watched: dict[str, list[WatchedSignal]] = {}
+        for signal in signals:
+            watched.setdefault(signal.name, []).append(signal)
         found = self._causes[Kind.PROCESS_ANOMALY] = causes(
             Suspect(
-                signal.name,
-                signal.evidence,
-                reading.signals.get(signal.name),
-                signal.detector.expected() or (None, None),
+                name,
+                sum(signal.evidence for signal in same),
+                reading.signals.get(name),
+                max(same, key=lambda signal: signal.evidence).expected() or (None, None),
             )
-            for signal in suspects.values()
+            for name, same in watched.items()
         )
-        moved = [suspects[cause.signal] for cause in found if suspects[cause.signal].evidence > 0.0]
+        moved = [signal for cause in found for signal in watched[cause.signal] if signal.evidence > 0.0]
         if moved:
             # Of those that moved with the same reading the one with the largest part, which comes first.
             first = min(moved, key=lambda signal: signal.moved_at)

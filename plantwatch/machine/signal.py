@@ -43,6 +43,10 @@ class WatchedSignal:
         self.evidence, self.moved_at = before.evidence, before.moved_at
         self.quality.set_clock(before.quality.last_at)
 
+    def expected(self) -> tuple[float, float] | None:
+        """The band of values that would have been ordinary; None while there is none."""
+        return self.detector.expected()
+
     def forget_evidence(self) -> None:
         self.evidence = 0.0
 
@@ -56,6 +60,22 @@ class WatchedSignal:
         quality, detector, self.evidence, self.moved_at = state if len(state) > 3 else (*state, 0)
         self.quality.restore(quality)
         self.detector.restore(detector)
+
+
+class RelatedSignal(WatchedSignal):
+    """How far a signal is from what the others say (`plantwatch.detectors.relation`), watched under its own name."""
+
+    __slots__ = ("said",)
+
+    def __init__(self, name: str, config: WatchConfig, prior: Prior) -> None:
+        super().__init__(name, config, prior)
+        # The value that the other signals say, with the last reading.
+        self.said = 0.0
+
+    def expected(self) -> tuple[float, float] | None:
+        """In the signal's own unit, as everybody else's."""
+        band = self.detector.expected()
+        return band and (self.said + band[0], self.said + band[1])
 
 
 Signals = dict[str, WatchedSignal]

@@ -11,11 +11,13 @@ from plantwatch.bundle.model import Bundle, Calibration, Training
 from plantwatch.detectors.fleet import memory_of, merged
 from plantwatch.detectors.novelty import NoveltyParameters
 from plantwatch.detectors.prior import Prior
+from plantwatch.detectors.relation import Relation
 from plantwatch.telemetry import EpochMs
 
 START: EpochMs = 1_700_000_000_000
 NOW: EpochMs = START + 86_400_000
 PARAMETERS = NoveltyParameters()
+RELATION = Relation(("pressure", "temperature"), (5.0, 62.0), ("pressure",), ((1.0, -0.1),))
 
 
 def running(seed: int, readings: int, level: float = 20.0) -> Iterator[float]:
@@ -43,6 +45,8 @@ def a_bundle() -> Bundle:
         calibration=Calibration(24_000, 0.25, 1, ((0.5, 0.0), (1.0, 0.99))),
         expected_alerts_per_day=4.0,
         created_at=NOW,
+        relation=RELATION,
+        deviations={"pressure": prior(0.0)},
     )
 
 

@@ -81,7 +81,7 @@ def test_a_bundle_that_was_tampered_with_is_refused_by_name(pumps: Path, command
     data = bytearray(pumps.read_bytes())
     data[-1] ^= 3
     pumps.write_bytes(data)
-    assert "pumps.bundle: digest: temperature/slow is not" in refused(command, pumps)
+    assert "pumps.bundle: digest: pressure/deviation-slow is not" in refused(command, pumps)
     pumps.write_bytes(data[:-5])
     assert "pumps.bundle: size: " in refused(command, pumps)
     pumps.write_text("time,t\n1,2\n")

@@ -6,7 +6,17 @@ import pytest
 
 from plantwatch.detectors.fleet import Newcomer, Tail, memory_of, merged, with_tail
 from plantwatch.detectors.novelty import CELLS, Novelty
-from plantwatch.detectors.prior import MET, PRIOR_CELLS, UNMET, Prior, PriorView, cells_of, judgement_digest
+from plantwatch.detectors.prior import (
+    MET,
+    NOTHING_KNOWN,
+    PRIOR_CELLS,
+    UNMET,
+    FleetKnowledge,
+    Prior,
+    PriorView,
+    cells_of,
+    judgement_digest,
+)
 from tests.unit.bundle.fleets import PARAMETERS, prior, running
 
 
@@ -90,13 +100,13 @@ def test_a_fleet_of_one_has_a_memory_and_no_tail() -> None:
 
 def test_other_numbers_judge_otherwise() -> None:
     digests = {
-        judgement_digest("c", {}),
-        judgement_digest("c", {"a": prior()}),
-        judgement_digest("d", {"a": prior()}),
-        judgement_digest("c", {"b": prior()}),
-        judgement_digest("c", {"a": prior(20.5)}),
+        judgement_digest("c", NOTHING_KNOWN),
+        judgement_digest("c", FleetKnowledge({"a": prior()})),
+        judgement_digest("d", FleetKnowledge({"a": prior()})),
+        judgement_digest("c", FleetKnowledge({"b": prior()})),
+        judgement_digest("c", FleetKnowledge({"a": prior(20.5)})),
     }
-    assert judgement_digest("c", {}) == "c"
+    assert judgement_digest("c", NOTHING_KNOWN) == "c"
     assert len(digests) == 5
 
 
