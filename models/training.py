@@ -1,7 +1,8 @@
 """Train a bundle: learn priors from two thirds of each machine's time, choose the threshold on the last third.
 
     1  survey      what there is: times, fingerprint, usual interval
-    2  priors      from normal readings of the first two thirds, and from whatever operators called false alarms
+    2  priors      from normal readings of the first two thirds, and from whatever operators called false alarms;
+                   and how the signals move together
     3  trials      the whole history, judged with every threshold of the ladder side by side
     4  choice      by the alerts of the last third and by what is known of faults and false alarms (`models.choice`)
 
@@ -95,8 +96,16 @@ def train(
     stated = [*labels, *planned(windows, series)]
     known = knowledge(series, stated)
     config = wish.config or configuration(wish.detector, statistics.median(s.interval_s for s in surveys.values()))
-    priors = fit(series, _Normal(surveys, known), config)
-    base = Bundle(wish.name, wish.machine_type, config, priors, _fingerprint(series, surveys))
+    learnt = fit(series, _Normal(surveys, known), config)
+    base = Bundle(
+        wish.name,
+        wish.machine_type,
+        config,
+        learnt.priors,
+        _fingerprint(series, surveys),
+        relation=learnt.relation,
+        deviations=learnt.deviations,
+    )
     held_out = _HeldOut(surveys, known)
     configured = config.process_policy.open_at
     ladder = sorted({configured, *LADDER})
