@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -43,8 +44,15 @@ class _Table(ProcessTable):
     """Knows how its own children ended."""
 
     def exit_code(self, name: str) -> int | None:
-        """None while it runs."""
-        return self._children[name].poll()
+        """None while it runs. What is no longer known has been ended by us."""
+        child = self._children.get(name)
+        return -signal.SIGTERM if child is None else child.poll()
+
+    def terminate(self, name: str) -> None:
+        """SIGTERM, unless it has ended."""
+        child = self._children.get(name)
+        if child is not None:
+            child.terminate()
 
 
 class Containers:
@@ -123,7 +131,13 @@ class Containers:
     def stop(self, name: str) -> None:
         """SIGTERM, and in the end SIGKILL; its folder goes too. Nothing to do where there is none."""
         with self._lock:
-            self._table.stop(name, GRACE_S)
+            self._table.terminate(name)
+        # Others need the table while it finishes what it has in work.
+        deadline = time.monotonic() + GRACE_S
+        while self.exit_code(name) is None and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+        with self._lock:
+            self._table.stop(name, 0.0)
             self._ports.pop(name, None)
         shutil.rmtree(self._folder / "containers" / name, ignore_errors=True)
 

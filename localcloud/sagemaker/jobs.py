@@ -84,6 +84,7 @@ class Jobs:
         container = f"{self.kind}-{name}"
         try:
             self._run(name, request, container)
+            self._check_stopped(name)
         except JobStopped:
             self._finish(name, "Stopped")
         except ArtefactProblem as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import http.client
+import io
 import json
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -125,7 +126,7 @@ def payloads(data: bytes, cut: Cut) -> Iterator[bytes]:
         return
     packed: list[bytes] = []
     size = 0
-    for line in data.splitlines(keepends=True):
+    for line in io.BytesIO(data):
         if packed and (not cut.several or size + len(line) > cut.payload_bytes_max):
             yield b"".join(packed)
             packed, size = [], 0

@@ -1,7 +1,7 @@
 """The HTTP interface that SageMaker wants of a container, as a WSGI application: it needs no server to be tested.
 
     GET  /ping                  200: the bundle is loaded and verified (else nobody listens)
-    POST /invocations           scores; 400 with one line for a bad request, 413, 415
+    POST /invocations           scores; 400 with one line for a bad request, 413, 415; 503 while there is too much to do
     GET  /execution-parameters  how batch transform shall send its records
 
 A request is answered whole or refused whole.
@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import IO, Any, Final, NamedTuple
 
@@ -54,12 +55,17 @@ class Response(NamedTuple):
 
 @dataclass(frozen=True)
 class Application:
-    """One server's answers. `payload_bytes_max` is what SageMaker sends at most."""
+    """One server's answers. `payload_bytes_max` is what SageMaker sends at most.
+
+    `places` bounds the invocations under way. There is one less than there are threads: a /ping that is not answered
+    within 2 s would have a busy container replaced.
+    """
 
     scorer: Scorer
     clock: Callable[[], EpochMs]
     payload_bytes_max: int
     batch: bool = False
+    places: threading.Semaphore = field(default_factory=threading.Semaphore)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         try:
@@ -96,6 +102,14 @@ class Application:
         return Response(HTTPStatus.OK, formats.JSON, json.dumps(parameters).encode())
 
     def invocations(self, environ: Environ) -> Response:
+        if not self.places.acquire(blocking=False):
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "too many requests at once: try again")
+        try:
+            return self._invocation(environ)
+        finally:
+            self.places.release()
+
+    def _invocation(self, environ: Environ) -> Response:
         # A batch job's answers are put together line by line.
         default = formats.JSON_LINES if self.batch else formats.JSON
         try:

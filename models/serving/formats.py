@@ -19,10 +19,10 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Final, NoReturn
+from typing import IO, Any, Final, NoReturn
 
 from plantwatch.scoring import ScoredReading
 from plantwatch.telemetry import (
@@ -98,7 +98,9 @@ def answer_type(accept: str, *, default: str) -> str:
 
 
 def encode(answers: Sequence[Answer], kind: str) -> bytes:
-    return _ENCODERS[kind](answers).encode()
+    out = io.StringIO()
+    _ENCODERS[kind](answers, out)
+    return out.getvalue().encode()
 
 
 def media_type(header: str) -> str:
@@ -237,37 +239,45 @@ def _text(value: Json, key: str, line: Line) -> str:
     return text
 
 
-def _described(answer: Answer) -> Json:
+def _described(answer: Answer) -> str:
     if isinstance(answer, float):
-        return {"score": answer}
+        return f'{{"score": {answer!r}}}'
     reading = answer.reading
-    return {
-        "score": answer.score,
-        "tenant": reading.tenant,
-        "device": reading.device,
-        "observed_at": reading.observed_at,
-        "shares": dict(answer.shares),
-        "faults": {fault.signal: fault.fault for fault in answer.faults},
-        "open_kinds": list(answer.open_kinds),
-        "warming_up": answer.warming_up,
-        "bundle": answer.bundle,
-    }
+    return json.dumps(
+        {
+            "score": answer.score,
+            "tenant": reading.tenant,
+            "device": reading.device,
+            "observed_at": reading.observed_at,
+            "shares": dict(answer.shares),
+            "faults": {fault.signal: fault.fault for fault in answer.faults},
+            "open_kinds": list(answer.open_kinds),
+            "warming_up": answer.warming_up,
+            "ready_in_s": answer.ready_in_s,
+            "state": answer.state,
+            "suppression": answer.suppression,
+            "bundle": answer.bundle,
+        }
+    )
 
 
-def _encode_json(answers: Sequence[Answer]) -> str:
-    return json.dumps({"scores": [_described(answer) for answer in answers]})
+# Each writes answer by answer: a request of a million values has a million answers.
+def _encode_json(answers: Sequence[Answer], out: IO[str]) -> None:
+    out.write('{"scores": [')
+    for number, answer in enumerate(answers):
+        out.write(", " if number else "")
+        out.write(_described(answer))
+    out.write("]}")
 
 
-def _encode_json_lines(answers: Sequence[Answer]) -> str:
-    return _joined(json.dumps(_described(answer)) for answer in answers)
+def _encode_json_lines(answers: Sequence[Answer], out: IO[str]) -> None:
+    for answer in answers:
+        out.write(_described(answer) + "\n")
 
 
-def _encode_csv(answers: Sequence[Answer]) -> str:
-    return _joined(repr(answer if isinstance(answer, float) else answer.score) for answer in answers)
-
-
-def _joined(lines: Iterable[str]) -> str:
-    return "".join(f"{line}\n" for line in lines)
+def _encode_csv(answers: Sequence[Answer], out: IO[str]) -> None:
+    for answer in answers:
+        out.write(f"{answer if isinstance(answer, float) else answer.score!r}\n")
 
 
 def _refuse_constant(constant: str) -> NoReturn:
@@ -287,7 +297,7 @@ _PARSERS: Final[dict[str, Callable[[bytes, EpochMs], Iterator[Instance]]]] = {
     JSON: _parse_json,
     JSON_LINES: _parse_json_lines,
 }
-_ENCODERS: Final[dict[str, Callable[[Sequence[Answer]], str]]] = {
+_ENCODERS: Final[dict[str, Callable[[Sequence[Answer], IO[str]], None]]] = {
     JSON: _encode_json,
     JSON_LINES: _encode_json_lines,
     CSV: _encode_csv,

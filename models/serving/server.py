@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import threading
 import time
 from typing import Any, Final
 
@@ -42,7 +43,11 @@ def serve(container: ContainerSettings, sagemaker: SageMakerSettings) -> int:
         logger.error("cannot serve: %s", error)
         return 1
     application = Application(
-        Scorer(bundle, clock=now_ms, batch=sagemaker.batch), now_ms, sagemaker.payload_bytes_max, sagemaker.batch
+        Scorer(bundle, clock=now_ms, batch=sagemaker.batch),
+        now_ms,
+        sagemaker.payload_bytes_max,
+        sagemaker.batch,
+        threading.Semaphore(container.threads - 1),
     )
     connections: dict[int, Any] = {}
     try:

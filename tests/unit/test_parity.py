@@ -55,6 +55,8 @@ class Judged(NamedTuple):
     faults: dict[str, str]
     open_kinds: tuple[str, ...]
     warming_up: bool
+    ready_in_s: int | None
+    suppression: str | None
     bundle: str
 
 
@@ -88,6 +90,8 @@ def judged(scored: ScoredReading) -> Judged:
         {fault.signal: fault.fault for fault in scored.faults},
         scored.open_kinds,
         scored.warming_up,
+        scored.ready_in_s,
+        scored.suppression,
         scored.bundle,
     )
 
@@ -153,7 +157,8 @@ def model_server(bundle_path: Path, readings: list[Sent]) -> list[Judged]:
         found += [
             Judged(
                 answer["device"], answer["observed_at"], answer["score"], answer["shares"], answer["faults"],
-                tuple(answer["open_kinds"]), answer["warming_up"], answer["bundle"],
+                tuple(answer["open_kinds"]), answer["warming_up"], answer["ready_in_s"], answer["suppression"],
+                answer["bundle"],
             )
             for answer in answers
         ]  # fmt: skip
@@ -221,6 +226,8 @@ def test_the_stream_has_something_to_disagree_about(oracle: list[Judged]) -> Non
     assert any(item.faults for item in oracle)
     assert any(len(item.shares) > 1 for item in oracle)
     assert {kind for item in oracle for kind in item.open_kinds} == {"process_anomaly", "sensor_fault"}
+    assert any(item.ready_in_s for item in oracle)
+    assert {item.suppression for item in oracle} == {None, "late"}
     assert {item.bundle for item in oracle} == {bundle().digest}
 
 

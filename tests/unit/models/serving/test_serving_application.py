@@ -190,6 +190,19 @@ def test_a_bad_instance_refuses_the_request_and_no_stream_moves_on() -> None:
     assert scores(container.play(CALM_THEN_STRANGE[200:], at=AT + 200_000)) == expected(CALM_THEN_STRANGE)[200:]
 
 
+def test_a_server_with_too_much_to_do_says_so_and_still_answers_the_ping() -> None:
+    container = Container()
+    assert container.application.places.acquire(blocking=False)
+    assert container.csv("10,5") == "too many requests at once: try again\n"
+    assert container.status == 503
+    container.ask("GET", "/ping")
+    assert container.status == 200
+    container.application.places.release()
+    for _ in range(3):
+        container.csv("10,5")
+        assert container.status == 200
+
+
 def test_values_of_the_wrong_number_are_told_which_signals_there_are() -> None:
     container = Container()
     assert container.csv("10,5\n10\n") == "instance 2: 1 values for 2 signals (flow, pressure)\n"
