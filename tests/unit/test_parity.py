@@ -9,6 +9,7 @@ import io
 import json
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -22,19 +23,23 @@ from models.serving.container import load_bundle
 from models.serving.scorer import Scorer
 from plantwatch import envelope
 from plantwatch.bundle.container import save
+from plantwatch.bundle.model import Bundle
 from plantwatch.bundle.runtime import watching
 from plantwatch.machine import Machines
 from plantwatch.pipeline import Pipeline
 from plantwatch.record import Record, encode_record
 from plantwatch.scoring import ScoredReading
+from plantwatch.states.rules import StateRule, StateRules, When
 from plantwatch.telemetry import Source, parse_reading, telemetry_topic
+from plantwatch.watch_config import WatchConfig
 from tests.bundle_support import AT, bundle
 
 TENANT: Final = "acme"
 GATEWAY: Final = "gateway-1"
 STEPS: Final = 1_200
-# Of which these are somehow strange.
+# Of which these are somehow strange, and these in another state.
 FAULT: Final = range(800, 860)
+CLEANING: Final = range(300, 360)
 
 
 class Sent(NamedTuple):
@@ -56,6 +61,7 @@ class Judged(NamedTuple):
     open_kinds: tuple[str, ...]
     warming_up: bool
     ready_in_s: int | None
+    state: str
     suppression: str | None
     bundle: str
 
@@ -75,6 +81,8 @@ def stream() -> list[Sent]:
                     pressure -= 0.06 * (step - FAULT.start)
                 pressure = 5.25 if device == "pump-3" else pressure
             fields: dict[str, Any] = {"ts": at, "flow": flow, "pressure": pressure if step % 97 else None}
+            if step in CLEANING:
+                fields["program"] = "cip"
             sent.append(Sent(device, fields, at + 20))
     late = sent.pop(3 * 500)
     sent.insert(3 * 510, late._replace(received_at=AT + 1000 * 510))
@@ -91,6 +99,7 @@ def judged(scored: ScoredReading) -> Judged:
         scored.open_kinds,
         scored.warming_up,
         scored.ready_in_s,
+        scored.state,
         scored.suppression,
         scored.bundle,
     )
@@ -157,8 +166,8 @@ def model_server(bundle_path: Path, readings: list[Sent]) -> list[Judged]:
         found += [
             Judged(
                 answer["device"], answer["observed_at"], answer["score"], answer["shares"], answer["faults"],
-                tuple(answer["open_kinds"]), answer["warming_up"], answer["ready_in_s"], answer["suppression"],
-                answer["bundle"],
+                tuple(answer["open_kinds"]), answer["warming_up"], answer["ready_in_s"], answer["state"],
+                answer["suppression"], answer["bundle"],
             )
             for answer in answers
         ]  # fmt: skip
@@ -166,10 +175,11 @@ def model_server(bundle_path: Path, readings: list[Sent]) -> list[Judged]:
 
 
 def _instance(item: Sent) -> dict[str, Any]:
-    signals = {name: value for name, value in item.fields.items() if name != "ts"}
+    attributes = {name: value for name, value in item.fields.items() if isinstance(value, str)}
+    signals = {name: value for name, value in item.fields.items() if name not in {"ts", *attributes}}
     return {
         "tenant": TENANT, "device": item.device, "ts": item.fields["ts"], "signals": signals,
-        "received_at": item.received_at,
+        "attributes": attributes, "received_at": item.received_at,
     }  # fmt: skip
 
 
@@ -196,17 +206,17 @@ RUNTIMES: Final[dict[str, Callable[[Path, list[Sent]], list[Judged]]]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def bundle_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "pumps.bundle"
-    save(bundle(), path)
-    return path
+CLEANS: Final = StateRules((StateRule("cleaning", When(attribute="program", equals="cip"), watched=False),))
+BUNDLES: Final[dict[str, Bundle]] = {
+    "with priors": bundle(),
+    "that knows nothing": Bundle("blank"),
+    "with states": replace(bundle(), config=WatchConfig(states=CLEANS)),
+}
 
 
-@pytest.fixture(scope="module")
-def oracle() -> list[Judged]:
+def oracle(judge: Bundle) -> list[Judged]:
     """The machines themselves, without any runtime, file or wire around them."""
-    machines = Machines.of(bundle())
+    machines = Machines.of(judge)
     readings = (
         parse_reading(json.dumps(item.fields).encode(), Source(TENANT, item.device), received_at=item.received_at)
         for item in stream()
@@ -218,19 +228,24 @@ def in_order(found: list[Judged]) -> list[Judged]:
     return sorted(found, key=lambda item: (item.device, item.observed_at))
 
 
-def test_the_stream_has_something_to_disagree_about(oracle: list[Judged]) -> None:
-    assert len(oracle) == 3 * STEPS
-    strange = [item for item in oracle if item.score > 0.99]
-    assert {item.device for item in strange} >= {"pump-2"}
-    assert len({item.score for item in oracle}) > 20
-    assert any(item.faults for item in oracle)
-    assert any(len(item.shares) > 1 for item in oracle)
-    assert {kind for item in oracle for kind in item.open_kinds} == {"process_anomaly", "sensor_fault"}
-    assert any(item.ready_in_s for item in oracle)
-    assert {item.suppression for item in oracle} == {None, "late"}
-    assert {item.bundle for item in oracle} == {bundle().digest}
+def test_the_stream_has_something_to_disagree_about() -> None:
+    expected = oracle(BUNDLES["with priors"])
+    assert len(expected) == 3 * STEPS
+    assert {item.device for item in expected if item.score > 0.99} >= {"pump-2"}
+    assert len({item.score for item in expected}) > 20
+    assert any(item.faults for item in expected)
+    assert any(len(item.shares) > 1 for item in expected)
+    assert {kind for item in expected for kind in item.open_kinds} == {"process_anomaly", "sensor_fault"}
+    assert any(item.ready_in_s for item in expected)
+    assert {item.suppression for item in expected} == {None, "late"}
+    assert {item.state for item in oracle(BUNDLES["with states"])} == {"running", "cleaning"}
 
 
+@pytest.mark.parametrize("judge", BUNDLES)
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_the_same_bundle_gives_the_same_scores(runtime: str, bundle_path: Path, oracle: list[Judged]) -> None:
-    assert in_order(RUNTIMES[runtime](bundle_path, stream())) == oracle
+def test_the_same_bundle_gives_the_same_scores(runtime: str, judge: str, tmp_path: Path) -> None:
+    path = tmp_path / "judge.bundle"
+    save(BUNDLES[judge], path)
+    found = in_order(RUNTIMES[runtime](path, stream()))
+    assert found == oracle(BUNDLES[judge])
+    assert {item.bundle for item in found} == {BUNDLES[judge].digest}
