@@ -102,7 +102,7 @@ def train(
         wish.machine_type,
         config,
         learnt.priors,
-        _fingerprint(series, surveys),
+        _fingerprint(series, surveys, known),
         relation=learnt.relation,
         deviations=learnt.deviations,
     )
@@ -199,11 +199,14 @@ def _survey(series: Series) -> Survey:
     return Survey(readings, first, last, interval / 1000, digest.hexdigest())
 
 
-def _fingerprint(series: Sequence[Series], surveys: Mapping[str, Survey]) -> Training:
-    """Of the readings, not of the files: the same readings from a lake and from CSV files are the same training."""
+def _fingerprint(series: Sequence[Series], surveys: Mapping[str, Survey], known: Mapping[str, Knowledge]) -> Training:
+    """Of the readings and what was known of them, not of the files: the same readings from a lake and from CSV files,
+    with the same labels, are the same training."""
     digest = hashlib.sha256()
     for one in series:
-        digest.update(f"{one.device} {surveys[one.device].sha256}\n".encode())
+        said = known[one.device]
+        content = [one.device, surveys[one.device].sha256, said.faults, said.false, said.expected]
+        digest.update(json.dumps(content, separators=(",", ":")).encode() + b"\n")
     return Training(
         digest.hexdigest(),
         rows=sum(survey.readings for survey in surveys.values()),

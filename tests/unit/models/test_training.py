@@ -86,6 +86,9 @@ def test_what_operators_call_false_is_learnt_as_normal(tmp_path: Path) -> None:
     after = trained_on(series, label(LabelVerdict.FALSE, FALSE), alerts_per_day=10.0).bundle
     assert alerts_in(series, without, FALSE) == 1
     assert alerts_in(series, after, FALSE) == 0
+    assert without.training
+    assert after.training
+    assert without.training.sha256 != after.training.sha256, "what was known is part of the fingerprint"
 
 
 def test_a_true_label_is_kept_found_at_the_price_of_more_alerts(tmp_path: Path) -> None:
