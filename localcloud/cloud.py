@@ -73,6 +73,8 @@ class Layout:
     receiver_port: int = RECEIVER_PORT
     things: tuple[str, ...] = ()
     gateways: tuple[str, ...] = (GATEWAY,)
+    bundle_path: str = ""
+    """The model bundle that the gateway and both consumers watch by; empty: the default configuration."""
 
     @classmethod
     def on_free_ports(cls, root: Path) -> Layout:
@@ -276,6 +278,7 @@ class LocalCloud:
             "WORK_FOLDER": str(self.layout.root / f"consumer-{region.role}"),
             "WORKER_ID": f"{region.role}-1",
             "GATEWAYS": ",".join(self.layout.gateways),
+            "BUNDLE_PATH": self.layout.bundle_path,
             "FLUSH_INTERVAL_S": "2",
             "IDLE_BETWEEN_READS_MS": "200",
             "FAILOVER_MS": "3000",
@@ -314,6 +317,7 @@ class LocalCloud:
                     "recipe": str(RECIPE),
                     "configuration": {
                         "tenant": TENANT,
+                        "bundle_path": self.layout.bundle_path,
                         "linger_s": 0.2,
                         # Few machines: their state is small, and what was learnt since is all that a kill takes.
                         "checkpoint_interval_s": 2.0,

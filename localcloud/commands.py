@@ -23,6 +23,8 @@ from localcloud.interrupt import heard_once
 from localcloud.processes import AlreadyRunning, PortTaken, ProcessDied
 from localcloud.region import REPOSITORY
 from localcloud.replay import Incomplete, Replay, Via, replay, so_far, summarize
+from plantwatch.bundle.container import load
+from plantwatch.bundle.model import InvalidBundle
 from plantwatch.csvfile import InvalidFile
 from plantwatch.ports import DeliveryFailed
 from plantwatch.telemetry import InvalidReading, checked_name
@@ -45,11 +47,17 @@ def register(app: typer.Typer) -> None:
     app.command("replay")(replay_file)
 
 
-def up(root: Root = DEFAULT_ROOT) -> None:
+def up(
+    root: Root = DEFAULT_ROOT,
+    bundle: Annotated[Path | None, typer.Option(help="A model bundle for the gateway and both consumers.")] = None,
+) -> None:
     """Start the local cloud (two regions, replicator, gateway, consumers) and leave it running."""
     with explained("stopping what was started"):
+        if bundle is not None:
+            load(bundle)
+        bundle_path = str(bundle.resolve()) if bundle else ""
         # Until everything runs, nothing outlives this command, even if it is killed.
-        cloud = LocalCloud(Layout(root), die_with_parent=True)
+        cloud = LocalCloud(Layout(root, bundle_path=bundle_path), die_with_parent=True)
         log_to(cloud.processes.log_path("commands"))
         try:
             cloud.up(say)
@@ -183,6 +191,7 @@ _EXPLAINED = (
     DeliveryFailed,
     EnsureFailed,
     Incomplete,
+    InvalidBundle,
     InvalidFile,
     InvalidReading,
     InvalidTopology,

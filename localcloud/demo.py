@@ -19,8 +19,8 @@ from typing import Any, Final
 import typer
 from rich.console import Console
 
+from localcloud import fleet, series, show
 from localcloud import plant as plants
-from localcloud import series, show
 from localcloud.cloud import Layout, LocalCloud
 from localcloud.commands import explained, log_to
 from localcloud.evidence import LakeView, read_region
@@ -229,7 +229,10 @@ def main() -> int:
 
 def run_all(stopwatch: Stopwatch) -> dict[str, Any]:
     """A new cloud, the run, the report; nothing runs any more when it returns, or raises."""
-    cloud = LocalCloud(Layout(FOLDER / "cloud", things=plants.THINGS), die_with_parent=True)
+    hours, machines = fleet.RECORDED_S // 3600, len(fleet.MACHINES)
+    stopwatch.say(f"learning a bundle: what {machines} older machines of the type recorded in {hours} hours each")
+    layout = Layout(FOLDER / "cloud", things=plants.THINGS, bundle_path=str(fleet.learn_fleet(FOLDER)))
+    cloud = LocalCloud(layout, die_with_parent=True)
     log_to(cloud.processes.log_path("demo"))
     try:
         cloud.forget()

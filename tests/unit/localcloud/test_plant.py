@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
+
+import pytest
 
 from localcloud import plant as plants
+from localcloud.fleet import learn_fleet
 from localcloud.plant import Plant
-from plantwatch.incident import Phase
+from plantwatch.bundle.container import load
+from plantwatch.bundle.model import Bundle
+from plantwatch.incident import Kind, Phase
 from plantwatch.machine import Machines
 from plantwatch.telemetry import Reading
 
@@ -44,14 +50,47 @@ def test_every_run_tells_the_same_story_whenever_it_is_started() -> None:
     assert stories[0] == stories[1]
 
 
-def test_the_detectors_find_each_fault_of_the_demo_and_nothing_else() -> None:
-    plant, machines, opened = Plant(STARTED), Machines(), []
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """What the demo's machines begin with."""
+    return load(learn_fleet(tmp_path_factory.mktemp("fleet")))
+
+
+def test_without_the_fleet_each_fault_is_found_and_nothing_else() -> None:
+    found = opened(Machines())
+    assert sorted((device, kind) for device, kind, _ in found) == expected()
+
+
+def test_with_the_fleet_each_fault_is_found_sooner_and_nothing_else(bundle: Bundle) -> None:
+    alone, found = opened(Machines()), opened(Machines.of(bundle))
+    assert sorted((device, kind) for device, kind, _ in found) == expected()
+    delays = {device: delay_s for device, _, delay_s in found}
+    assert all(delays[device] <= delay_s for device, _, delay_s in alone)
+    assert delays["pump-3"] < 25.0
+
+
+def test_the_fleet_is_learnt_alike_every_time_and_raises_no_alert(bundle: Bundle, tmp_path: Path) -> None:
+    assert load(learn_fleet(tmp_path)) == bundle
+    assert bundle.expected_alerts_per_day == 0.0
+
+
+def expected() -> list[tuple[str, str]]:
+    return sorted((expected.device, expected.kind) for expected in Plant(STARTED).expected())
+
+
+def opened(machines: Machines) -> list[tuple[str, Kind, float]]:
+    """Each incident of the demo's story: machine, kind, seconds since its fault began."""
+    plant, found = Plant(STARTED), []
+    began = {device: fault.started_at for device, fault in plant.faults().items()}
     for names, period_ms in (
         (plants.GATEWAY_MACHINES, plants.GATEWAY_PERIOD_MS),
         (plants.THINGS, plants.THING_PERIOD_MS),
     ):
         for tick in plant.ticks(names, period_ms):
             reading = Reading("acme", tick.machine, tick.observed_at, tick.observed_at, tick.values)
-            transitions = machines.watch(reading).transitions
-            opened += [(tick.machine, change.kind) for change in transitions if change.phase is Phase.OPENED]
-    assert sorted(opened) == sorted((expected.device, expected.kind) for expected in plant.expected())
+            found += [
+                (tick.machine, change.kind, (tick.observed_at - began.get(tick.machine, 0)) / 1000)
+                for change in machines.watch(reading).transitions
+                if change.phase is Phase.OPENED
+            ]
+    return found
