@@ -13,6 +13,7 @@ from models.cli.common import (
     Rows,
     bundle_at,
     bundle_from,
+    check_target,
     console,
     labels_from,
     output,
@@ -58,6 +59,8 @@ def run(
     with refusals("backtest"):
         tried, old = bundle_from(bundle, config), None if against is None else bundle_at(against)
         said, windows = labels_from(labels), windows_from(maintenance)
+        if report is not None:
+            check_target(report)
         with recordings(files or [], from_lake, tenant, since, until) as series:
             result = backtest(series, tried, labels=said, windows=windows, against=old, thresholds=thresholds)
         _show(result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import getpass
 import json
 import os
@@ -167,9 +168,17 @@ def windows_from(path: Path | None) -> tuple[MaintenanceWindow, ...]:
         raise InvalidSettings([f"{path}: {problem}" for problem in error.problems]) from None
 
 
+def check_target(path: Path) -> None:
+    """Say before an hour's work, not after, that a file cannot be written there; makes its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path.parent))
+
+
 def write_json(path: Path, content: Any) -> None:
     """A report as a file, which appears complete or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         unfinished.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")

@@ -11,6 +11,7 @@ import typer
 from models.catalogue import AUTO, CATALOGUE
 from models.cli.common import (
     Rows,
+    check_target,
     config_from,
     console,
     labels_from,
@@ -68,9 +69,9 @@ def run(
             None if created_at is None else _time(created_at),
         )
         said, windows = labels_from(labels), windows_from(maintenance)
+        check_target(out)
         with recordings(files or [], from_lake, tenant, since, until) as series:
             trained = _trained(series, wish, said, windows)
-        out.parent.mkdir(parents=True, exist_ok=True)
         save(trained.bundle, out)
         _show(trained)
         console.print(f"written: {out}", markup=False)

@@ -239,6 +239,8 @@ def test_wrong_calls_are_one_line_each(plant: Path, tmp_path: Path) -> None:
         "tenant: invalid_name": ("train", "--from-lake", tmp_path, "--tenant", "../acme", "-o", out),
         "config.json: open_at: no such setting": ("backtest", csv, "--config", tmp_path / "config.json"),
         "give one of them": ("backtest", csv, "--config", out, "--bundle", out),
+        f"{tmp_path}: Is a directory": ("train", csv, "-o", tmp_path),
+        f"{plant}: Is a directory": ("backtest", csv, "--report", plant),
         "No such file": ("backtest", csv, "--bundle", tmp_path / "none.bundle"),
         "none.csv": ("backtest", tmp_path / "none.csv"),
         "invalid_verdict": ("labels", "add", tmp_path / "x", "--verdict", "maybe", "--device", "fan", "--since",
