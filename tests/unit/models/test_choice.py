@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from models.choice import Choice, Stretch, Trial, choose
 from models.intervals import Interval
 
@@ -74,3 +77,28 @@ def test_a_rate_that_no_threshold_gives_is_told() -> None:
     choice = chosen([trial(10, 50, [FAULT]), trial(40, 20, [FAULT])])
     assert choice.trial.open_at == 40
     assert choice.notes == ("0.2 alerts per machine and day instead of 0.1; no threshold gives so few",)
+
+
+FAULTS = (FAULT, OTHER)
+TRIALS = st.lists(
+    st.tuples(st.integers(0, 9), st.frozensets(st.sampled_from(FAULTS)), st.frozensets(st.just(FALSE))),
+    min_size=2,
+    max_size=6,
+).map(lambda drawn: [Trial(10.0 * 2**place, *parts) for place, parts in enumerate(drawn)])
+
+
+@given(TRIALS, st.floats(0.0, 0.2), st.floats(1.0, 200.0), st.integers(0, 5))
+def test_nothing_better_is_left_lying(trials: list[Trial], wanted: float, days: float, place: int) -> None:
+    """No threshold from the configured one up finds more faults; none that finds as many is spared more false alarms,
+    and none that is equal in both has a rate nearer to the wanted one. What is not as wanted is told."""
+    configured = trials[min(place, len(trials) - 1)].open_at
+    choice = choose(trials, faults=FAULTS, configured=configured, wanted_per_day=wanted, machine_days=days)
+    taken = choice.trial
+    for other in (one for one in trials if one.open_at >= configured):
+        assert len(other.found) <= len(taken.found)
+        if other.found >= taken.found:
+            assert len(other.false) >= len(taken.false)
+            if len(other.false) == len(taken.false):
+                assert max(wanted, other.alerts / days) >= max(wanted, taken.alerts / days)
+    unmet = len(set(FAULTS) - taken.found) + len(taken.false) + (taken.alerts / days > wanted)
+    assert len(choice.notes) == unmet
