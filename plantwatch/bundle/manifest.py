@@ -156,7 +156,7 @@ def _relation(fields: Mapping[str, Any] | None) -> Relation | None:
         signals=tuple(map(_signal, _texts(_take(fields, "signals", list)))),
         centre=_numbers(_take(fields, "centre", list)),
         targets=tuple(_texts(_take(fields, "targets", list))),
-        weights=tuple(_numbers(row) for row in _take(fields, "weights", list)),
+        precision=tuple(_numbers(row) for row in _take(fields, "precision", list)),
         mean_s=_number(fields, "mean_s"),
     )
 

@@ -18,7 +18,7 @@ _SETTLING_S: Final = 6 * MEAN_S
 # Part of a diagonal covariance that is mixed in: keeps signals that copy one another from cancelling to nothing.
 _SHRINKAGE: Final = 1e-3
 # A signal of which the others explain less than a third of the variance is seen as well alone.
-_UNEXPLAINED_MAX: Final = 2.0 / 3.0
+_EXPLAINED_MIN: Final = 1.5
 # Independent moments that a covariance of 16 signals needs at the least; short means are independent after 2 MEAN_S.
 _MOMENTS_MIN: Final = 100
 _MIN_SPAN_S: Final = _MOMENTS_MIN * 2 * MEAN_S
@@ -86,20 +86,20 @@ def _relation(
     scale: Mapping[int, float],
     precision: Matrix,
 ) -> Relation | None:
-    """The precision matrix, divided by its diagonal, holds the regressions of each signal on all others."""
-    targets, weights = [], []
-    for row, i in zip(precision, moving, strict=True):
-        own = row[moving.index(i)]
-        # 1 / own is the share of the variance that the others do not explain.
-        if own >= 1.0 / _UNEXPLAINED_MAX:
-            targets.append(signals[i])
-            weights.append(
-                tuple(1.0 if j == i else part / own * scale[i] / scale[j] for part, j in zip(row, moving, strict=True))
-            )
+    """`precision` is that of the correlation, with 1 for the variance of each signal."""
+    # Its diagonal is 1 / (share of the variance that the others do not explain).
+    targets = [signals[i] for row, i in zip(precision, moving, strict=True) if row[moving.index(i)] >= _EXPLAINED_MIN]
     if not targets:
         return None
     return Relation(
-        tuple(signals[i] for i in moving), tuple(centre[i] for i in moving), tuple(targets), tuple(weights), MEAN_S
+        tuple(signals[i] for i in moving),
+        tuple(centre[i] for i in moving),
+        tuple(targets),
+        tuple(
+            tuple(part / (scale[i] * scale[j]) for part, j in zip(row, moving, strict=True))
+            for row, i in zip(precision, moving, strict=True)
+        ),
+        MEAN_S,
     )
 
 

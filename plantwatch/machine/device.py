@@ -60,7 +60,6 @@ class Machine:
         self.schedule = schedule
         self.signals: Signals = {}
         self.newest: EpochMs = 0
-        self.incidents = Incidents(config)
         self._received_at: EpochMs = 0
         self._late_in_a_row = 0
         # No detector has left its warm-up yet.
@@ -72,6 +71,7 @@ class Machine:
         self._by_state: dict[str, Signals] = {self.in_state: self.signals}
         self._related = [RelatedSignal(name, config, prior) for name, prior in self._targets(knowledge)]
         self._means = ShortMeans(self._relation.signals, self._relation.mean_s) if self._relation else None
+        self.incidents = Incidents(config, self._implicated if self._relation else None)
 
     def watch(self, reading: Reading) -> ScoredReading:
         """Check, score, learn, decide. A reading older than the machine's newest is scored, and changes nothing."""
@@ -116,6 +116,11 @@ class Machine:
             signal.said = known[signal.name] - deviation
             fed.append(signal)
             values.append(deviation)
+
+    def _implicated(self, suspects: Sequence[str]) -> Sequence[str]:
+        if self._relation is None or self._means is None or not self._means.values:
+            return suspects
+        return self._relation.implicated(self._means.values, suspects)
 
     def _step(self, fed: list[WatchedSignal], values: list[float], at: EpochMs) -> Sequence[float]:
         """The surprises of these values, which are learnt; may be empty where all are 0."""

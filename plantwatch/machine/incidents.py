@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from plantwatch.detectors.base import SURPRISE_MAX, score_of
@@ -24,13 +24,28 @@ FAULT_SURPRISE: Final = {
 NEWS: Final = 4.0
 
 
+Implicated = Callable[[Sequence[str]], Sequence[str]]
+"""Of signals that leave what the others say (the strongest first), those that do not merely follow another one."""
+
+
 class Incidents:
     """What is known of a machine's present incidents. `is_calm` while there is neither evidence nor an open one."""
 
-    __slots__ = ("process", "sensors", "is_calm", "open_kinds", "is_accepted", "_config", "_causes", "_signs")
+    __slots__ = (
+        "process",
+        "sensors",
+        "is_calm",
+        "open_kinds",
+        "is_accepted",
+        "_config",
+        "_causes",
+        "_signs",
+        "_implicated",
+    )
 
-    def __init__(self, config: WatchConfig) -> None:
+    def __init__(self, config: WatchConfig, implicated: Implicated | None = None) -> None:
         self._config = config
+        self._implicated = implicated
         self.process = self.sensors = WATCHING
         self.is_calm = True
         self.open_kinds: tuple[Kind, ...] = ()
@@ -97,7 +112,7 @@ class Incidents:
     def _explain_process(self, reading: Reading, signals: Iterable[WatchedSignal]) -> None:
         """The signals by their part in the evidence since the incident began; the first sign is one of them."""
         watched: dict[str, list[WatchedSignal]] = {}
-        for signal in signals:
+        for signal in self._without_followers(list(signals)):
             watched.setdefault(signal.name, []).append(signal)
         found = self._causes[Kind.PROCESS_ANOMALY] = causes(
             Suspect(
@@ -113,6 +128,18 @@ class Incidents:
             # Of those that moved with the same reading the one with the largest part, which comes first.
             first = min(moved, key=lambda signal: signal.moved_at)
             self._signs[Kind.PROCESS_ANOMALY] = FirstSign(first.name, first.moved_at)
+
+    def _without_followers(self, signals: list[WatchedSignal]) -> list[WatchedSignal]:
+        """All but the deviations of signals that only follow one that misbehaves."""
+        if self._implicated is None:
+            return signals
+        evidence = dict.fromkeys((signal.name for signal in signals if signal.is_deviation), 0.0)
+        for signal in signals:
+            if signal.name in evidence:
+                evidence[signal.name] += signal.evidence
+        suspects = [name for name, sum_of in evidence.items() if sum_of > 0.0]
+        blamed = self._implicated(sorted(suspects, key=lambda name: -evidence[name]))
+        return [signal for signal in signals if not signal.is_deviation or signal.name in blamed]
 
     def _decide_sensors(self, reading: Reading, faulty: Sequence[WatchedSignal]) -> tuple[Transition, ...]:
         policy, before = self._config.sensor_policy, self.sensors

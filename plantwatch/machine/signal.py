@@ -25,6 +25,8 @@ class WatchedSignal:
     """
 
     __slots__ = ("name", "quality", "detector", "check", "step", "handle", "evidence", "moved_at")
+    is_deviation = False
+    """What is watched is no value of the sensor, but how far it is from what the other signals say."""
 
     def __init__(self, name: str, config: WatchConfig, prior: Prior | None) -> None:
         self.name = name
@@ -66,6 +68,7 @@ class RelatedSignal(WatchedSignal):
     """How far a signal is from what the others say (`plantwatch.detectors.relation`), watched under its own name."""
 
     __slots__ = ("said",)
+    is_deviation = True
 
     def __init__(self, name: str, config: WatchConfig, prior: Prior) -> None:
         super().__init__(name, config, prior)

@@ -17,7 +17,7 @@ from plantwatch.telemetry import EpochMs
 START: EpochMs = 1_700_000_000_000
 NOW: EpochMs = START + 86_400_000
 PARAMETERS = NoveltyParameters()
-RELATION = Relation(("pressure", "temperature"), (5.0, 62.0), ("pressure",), ((1.0, -0.1),))
+RELATION = Relation(("pressure", "temperature"), (5.0, 62.0), ("pressure",), ((4.0, -0.4), (-0.4, 1.0)))
 
 
 def running(seed: int, readings: int, level: float = 20.0) -> Iterator[float]:

@@ -16,7 +16,7 @@ from plantwatch.detectors.relation import RELATED_MAX, Relation, ShortMeans
 from plantwatch.detectors.relation_fit import MachineMoments, fit, inverse
 
 SIGNALS = ("current", "temperature", "vibration")
-RELATION = Relation(SIGNALS, (14.0, 60.0, 2.0), ("vibration",), ((-0.2, 0.0, 1.0),))
+RELATION = Relation(SIGNALS, (14.0, 60.0, 2.0), ("vibration",), ((2.0, 0.0, -5.0), (0.0, 1.0, 0.0), (-5.0, 0.0, 25.0)))
 
 
 def machine(seed: int, seconds: int, level: float = 0.0) -> Iterator[tuple[int, dict[str, float]]]:
@@ -48,10 +48,15 @@ def test_what_follows_the_others_is_learnt_and_what_does_not_is_left_alone() -> 
     relation = fit(moments(machine(1, 3000), machine(2, 3000, level=5.0)))
     assert relation is not None
     assert relation.targets == ("current", "vibration")
-    of_vibration = dict(zip(relation.signals, relation.weights[1], strict=True))
-    assert of_vibration["vibration"] == 1.0
-    assert of_vibration["current"] == pytest.approx(-0.2, abs=0.02)
-    assert of_vibration["temperature"] == pytest.approx(0.0, abs=0.02)
+    said = {
+        name: -relation.deviations(
+            [centre + (name == signal) for signal, centre in zip(SIGNALS, relation.centre, strict=True)]
+        )[1]
+        for name in SIGNALS
+    }
+    assert said["vibration"] == pytest.approx(-1.0)
+    assert said["current"] == pytest.approx(0.2, abs=0.02)
+    assert said["temperature"] == pytest.approx(0.0, abs=0.02)
 
 
 def test_load_alone_is_no_deviation_and_a_fault_under_load_is() -> None:
@@ -86,7 +91,36 @@ def test_a_copy_of_a_signal_does_not_cancel_it_to_nothing() -> None:
     copied = ((at, values | {"temperature": values["current"]}) for at, values in machine(3, 3000))
     relation = fit(moments(copied))
     assert relation is not None
-    assert all(math.isfinite(weight) and abs(weight) < 10.0 for row in relation.weights for weight in row)
+    apart = [centre + (signal == "current") for signal, centre in zip(relation.signals, relation.centre, strict=True)]
+    deviations = dict(zip(relation.targets, relation.deviations(apart), strict=True))
+    assert 0.4 < deviations["current"] <= 1.0
+
+
+def test_who_follows_the_culprit_is_not_blamed() -> None:
+    relation = fit(moments(machine(1, 3000), machine(2, 3000)))
+    assert relation is not None
+    means = [
+        mean + (2.0 if signal == "vibration" else 0.0) for signal, mean in zip(SIGNALS, relation.centre, strict=True)
+    ]
+    deviations = dict(zip(relation.targets, relation.deviations(means), strict=True))
+    assert abs(deviations["current"]) > 1.0
+    assert relation.implicated(means, ["vibration", "current"]) == ["vibration"]
+
+
+def test_two_that_misbehave_are_both_blamed() -> None:
+    relation = fit(moments(machine(1, 3000), machine(2, 3000)))
+    assert relation is not None
+    away = {"vibration": 2.0, "temperature": 9.0, "current": 0.0}
+    means = [mean + away[signal] for signal, mean in zip(SIGNALS, relation.centre, strict=True)]
+    assert relation.implicated(means, ["vibration", "current", "temperature"]) == ["vibration", "temperature"]
+
+
+def test_of_two_that_disagree_with_one_another_only_both_are_named() -> None:
+    relation = fit(moments(machine(1, 3000), machine(2, 3000)))
+    assert relation is not None
+    away = {"vibration": 0.2, "temperature": 0.0, "current": -1.0}
+    means = [mean + away[signal] for signal, mean in zip(SIGNALS, relation.centre, strict=True)]
+    assert set(relation.implicated(means, ["vibration", "current"])) == {"vibration", "current"}
 
 
 @pytest.mark.parametrize("rate", [1, 5, 0.5])
@@ -126,13 +160,14 @@ def test_a_state_of_other_signals_is_refused() -> None:
 @pytest.mark.parametrize(
     ("wrong", "problem"),
     [
-        ({"signals": ("vibration",), "centre": (0.0,), "weights": ((1.0,),)}, "2 to"),
+        ({"signals": ("vibration",), "centre": (0.0,), "precision": ((1.0,),)}, "2 to"),
         ({"targets": ("pressure",)}, "none of the signals"),
         ({"targets": ()}, "no target"),
         ({"centre": (1.0,)}, "centres"),
-        ({"weights": ((1.0, 1.0),)}, "as long"),
-        ({"weights": ((0.0, 0.0, 2.0),)}, "own weight"),
-        ({"weights": ((math.nan, 0.0, 1.0),)}, "finite"),
+        ({"precision": ((1.0, 1.0),)}, "rows"),
+        ({"precision": ((1.0, 1.0),) * 3}, "as long"),
+        ({"precision": ((0.0, 0.0, 0.0),) * 3}, "positive"),
+        ({"precision": ((math.nan, 0.0, 1.0),) * 3}, "finite"),
         ({"mean_s": 0.0}, "mean_s"),
     ],
 )
