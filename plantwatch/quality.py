@@ -75,6 +75,8 @@ _INTERVALS_YOUNG: Final = 32
 _INTERVAL_WEIGHT: Final = 1.0 / _INTERVALS_YOUNG
 # A gap longer than twice the longest known silence: nights and weekends are a surprise once.
 _LONGEST_FACTOR: Final = 2
+# So many readings usually take so long; half of it allows for a quick stretch, and not for another sampling rate.
+_HELD_SHARE_MIN: Final = 0.5
 # A repetition shorter than this is withheld from nobody.
 _REPEATS_ALWAYS_FED: Final = 2
 
@@ -84,7 +86,7 @@ class SensorQuality:
 
     __slots__ = (
         "fault", "_limits", "_low", "_high", "_gap_ms", "_attention", "_last", "last_at", "_repeats", "_longest",
-        "_changes", "_missing", "_intervals", "_interval", "_longest_silence", "_news",
+        "_changes", "_missing", "_intervals", "_interval", "_longest_silence", "_news", "_held_since", "_held_interval",
     )  # fmt: skip
 
     def __init__(self, signal: str, limits: QualityLimits) -> None:
@@ -99,6 +101,9 @@ class SensorQuality:
         self._repeats = self._longest = self._changes = self._missing = self._intervals = 0
         self._interval = self._longest_silence = 0.0
         self._news = False
+        # Of the present repetition: when its first value came, and the usual interval then.
+        self._held_since: EpochMs = 0
+        self._held_interval = 0.0
 
     def check(self, value: float, at: EpochMs) -> bool:
         """A value has come: may it be scored and learnt? `at` never runs backwards."""
@@ -133,12 +138,14 @@ class SensorQuality:
         self._news = True
 
     def _check_closely(self, value: float, at: EpochMs) -> bool:
+        if value == self._last and not self._repeats:
+            self._held_since, self._held_interval = self.last_at, self._interval
         gap = self._is_gap(at)
         withheld = self._repeat(value)
         self._missing = 0
         if not self._low <= value <= self._high:
             self.fault = Fault.OUT_OF_RANGE
-        elif self._is_stuck():
+        elif self._is_stuck(at):
             self.fault = Fault.STUCK
         elif gap:
             self.fault = Fault.GAP
@@ -169,10 +176,13 @@ class SensorQuality:
         usual = max(self._longest, _REPEATS_ALWAYS_FED)
         return self._repeats > usual and self._changes >= self._limits.stuck_changes and not self._news
 
-    def _is_stuck(self) -> bool:
+    def _is_stuck(self, at: EpochMs) -> bool:
         limits = self._limits
         repeats_max = max(limits.stuck_readings, limits.stuck_factor * self._longest)
-        return self._repeats >= repeats_max and self._changes >= limits.stuck_changes and not self._news
+        if self._repeats < repeats_max or self._changes < limits.stuck_changes or self._news:
+            return False
+        # In time, too: a sensor that is asked more often than before repeats what it has, and is well.
+        return at - self._held_since >= _HELD_SHARE_MIN * repeats_max * self._held_interval
 
     def _is_gap(self, at: EpochMs) -> bool:
         if not self.last_at:
@@ -199,6 +209,7 @@ class SensorQuality:
     def set_clock(self, at: EpochMs) -> None:
         """The device's clock was set back: the silence before says nothing."""
         self.last_at = at
+        self._held_since = min(self._held_since, at)
 
     def expected(self, ordinary: tuple[float, float] | None) -> tuple[float | None, float | None]:
         """The band that the last value should have been in: the physical one where it left that."""
@@ -212,17 +223,19 @@ class SensorQuality:
 
     def restore(self, state: Sequence[Any]) -> None:
         """Raises ValueError where it is not a state of `state()`."""
-        if len(state) != len(_STATE):
+        if len(state) not in (len(_STATE), _STATE_0_1):
             raise ValueError(f"a sensor's quality has {len(_STATE)} values, not {len(state)}")
-        for name, value in zip(_STATE, state, strict=True):
+        for name, value in zip(_STATE, state, strict=False):
             setattr(self, name, math.nan if value is None and name == "_last" else value)
         self.fault = None if self.fault is None else Fault(self.fault)
 
 
 _STATE: Final = (
     "fault", "_attention", "_last", "last_at", "_repeats", "_longest", "_changes", "_missing", "_intervals",
-    "_interval", "_longest_silence", "_news",
+    "_interval", "_longest_silence", "_news", "_held_since", "_held_interval",
 )  # fmt: skip
+# Version 0.1 had all but the last two.
+_STATE_0_1: Final = len(_STATE) - 2
 
 
 # What `check` learns about ordinary running, as against what it knows of the present.

@@ -179,6 +179,13 @@ def test_goes_on_after_a_restore() -> None:
         assert original.state() == restored.state()
 
 
+def test_a_state_of_version_0_1_is_still_good() -> None:
+    quality, restored = sensor(), sensor()
+    feed(quality, noise(100))
+    restored.restore(quality.state()[:12])
+    assert restored.state() == quality.state()
+
+
 @pytest.mark.parametrize("state", [[], [None] * 3, ["burnt"] + [0] * 11])
 def test_a_state_of_something_else_is_refused(state: list[object]) -> None:
     with pytest.raises(ValueError):
