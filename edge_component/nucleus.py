@@ -85,28 +85,28 @@ class Nucleus:
 
     def configuration(self) -> Mapping[str, Any]:
         """This component's whole configuration. Scalars may be strings (nucleus lite)."""
-        value: Mapping[str, Any] = self._wait(self._client.get_configuration_async(key_path=[])).value
+        value: Mapping[str, Any] = self._wait(lambda: self._client.get_configuration_async(key_path=[])).value
         return value
 
     def watch_configuration(self, on_change: Callable[[], None]) -> None:
         """One call per changed key: the listener reads the whole again."""
-        self._subscribe(
-            self._client.subscribe_to_configuration_update_async(
+        self._wait(
+            lambda: self._client.subscribe_to_configuration_update_async(
                 key_path=[], on_stream_event=lambda _: on_change(), on_stream_error=_log_stream_error
-            )
+            )[0]
         )
 
     def subscribe(self, topic_filter: str, on_message: OnMessage) -> None:
-        self._subscribe(
-            self._client.subscribe_to_topic_async(
+        self._wait(
+            lambda: self._client.subscribe_to_topic_async(
                 topic=topic_filter,
                 on_stream_event=lambda event: _deliver(event, on_message),
                 on_stream_error=_log_stream_error,
-            )
+            )[0]
         )
 
     def report_running(self) -> None:
-        self._wait(self._client.update_state_async(state=model.ReportedLifecycleState.RUNNING))
+        self._wait(lambda: self._client.update_state_async(state=model.ReportedLifecycleState.RUNNING))
 
     def publish_local(self, topic: str, payload: bytes, done: Callable[[DeliveryFailed | None], None]) -> None:
         """To other components on this gateway. `done` is called once, from any thread."""
@@ -130,13 +130,10 @@ class Nucleus:
         else:
             future.add_done_callback(lambda finished: done(_failure(finished)))
 
-    def _subscribe(self, call: tuple[Future[Any], Any]) -> None:
-        response, _ = call
-        self._wait(response)
-
-    def _wait(self, future: Future[Any]) -> Any:
+    def _wait(self, call: Callable[[], Future[Any]]) -> Any:
+        """The call raises at once where the connection is gone already, its future where it goes meanwhile."""
         try:
-            return future.result(_CALL_TIMEOUT_S)
+            return call().result(_CALL_TIMEOUT_S)
         except Exception as error:
             raise NucleusUnavailable(describe(error)) from error
 

@@ -77,11 +77,11 @@ class Layout:
     """The model bundle that the gateway and both consumers watch by; empty: the default configuration."""
 
     @classmethod
-    def on_free_ports(cls, root: Path) -> Layout:
+    def on_free_ports(cls, root: Path, bundle_path: str = "") -> Layout:
         """Beside whatever runs on this machine."""
         ports = free_ports(5)
         primary, dr = Region("primary", PRIMARY.name, *ports[:2]), Region("dr", DR.name, *ports[2:4])
-        return cls(root, primary, dr, ports[4])
+        return cls(root, primary, dr, ports[4], bundle_path=bundle_path)
 
     @property
     def regions(self) -> tuple[Region, Region]:

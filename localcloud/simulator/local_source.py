@@ -105,7 +105,11 @@ class LocalSource:
     def _connect(self) -> Nucleus:
         self._lost.clear()
         nucleus = Nucleus(self._address, on_lost=self._lost.set)
-        nucleus.subscribe(ACKS_TOPIC, self._acknowledged)
+        try:
+            nucleus.subscribe(ACKS_TOPIC, self._acknowledged)
+        except NucleusUnavailable:
+            nucleus.close()
+            raise
         with self._changed:
             self._outstanding.rewind()
         return nucleus

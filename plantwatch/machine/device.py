@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Final
 
 from plantwatch import native
@@ -113,6 +114,8 @@ class Machine:
         if self._relation is None or not means.step(known, at):
             return
         for signal, deviation in zip(self._related, self._relation.deviations(means.values), strict=True):
+            if not isfinite(deviation):  # a value at the end of a float's range, times its weight
+                continue
             signal.said = known[signal.name] - deviation
             fed.append(signal)
             values.append(deviation)

@@ -49,7 +49,7 @@ def test_the_same_state_gives_the_same_bytes() -> None:
         (sealed(b"PWM1" + HEADER + b"\0"), "not laid out"),
         (sealed(b"PWM1" + HEADER + framed(b"no zlib")), "not laid out"),
         (sealed(b"PWM1" + HEADER + framed(zlib.compress(b"no json"))), "Expecting"),
-        (sealed(b"PWM1" + HEADER + framed(zlib.compress(bytes(5_000_000)))), "larger than"),
+        (sealed(b"PWM1" + HEADER + framed(zlib.compress(bytes(26_000_000)))), "larger than"),
         (snapshot.pack("b2", MACHINES), "belongs to bundle b2"),
     ],
 )
