@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -97,6 +98,14 @@ def test_it_scores_and_leaves_at_sigterm_with_code_0(server: Server) -> None:
     assert strange > 0.99
     assert server.stop() == 0
     assert server.log.read_text().endswith("stopped\n")
+
+
+def test_the_documented_request_gets_the_documented_answer(server: Server) -> None:
+    text = (REPOSITORY / "docs" / "sagemaker.md").read_text()
+    found = re.search(r"curl \S+(/\S+) -H 'Content-Type: (\S+)' --data-binary \$'(.*)'\n +(.*)\n", text)
+    assert found is not None
+    path, kind, body, answer = found.groups()
+    assert server.ask("POST", path, body.replace("\\n", "\n").encode(), kind) == (200, answer)
 
 
 def test_a_body_beyond_the_limit_is_refused_and_the_server_stays(server: Server) -> None:
