@@ -106,7 +106,7 @@ lock: setup-test
 	@$(UV_COMPILE) locks/build.in -o locks/build.lock
 	@$(UV_COMPILE) locks/emulator.in -o locks/emulator.lock
 	@$(UV_COMPILE) locks/native.in -o locks/native.lock
-	@for extra in cli edge opcua modbus consumer lambdas deploy score demo; do $(UV_COMPILE) pyproject.toml --extra $$extra -o locks/$$extra.lock; done
+	@for extra in cli edge opcua modbus consumer lambdas serving training deploy score demo; do $(UV_COMPILE) pyproject.toml --extra $$extra -o locks/$$extra.lock; done
 	@$(UV_COMPILE) pyproject.toml --extra demo --extra test -c locks/demo.lock -o locks/test.lock
 
 clean:
