@@ -25,6 +25,7 @@ from plantwatch import envelope
 from plantwatch.bundle.container import save
 from plantwatch.bundle.model import Bundle
 from plantwatch.bundle.runtime import watching
+from plantwatch.detectors.relation import Relation
 from plantwatch.machine import Machines
 from plantwatch.pipeline import Pipeline
 from plantwatch.record import Record, encode_record
@@ -32,7 +33,7 @@ from plantwatch.scoring import ScoredReading
 from plantwatch.states.rules import StateRule, StateRules, When
 from plantwatch.telemetry import Source, parse_reading, telemetry_topic
 from plantwatch.watch_config import WatchConfig
-from tests.bundle_support import AT, bundle
+from tests.bundle_support import AT, bundle, prior
 
 TENANT: Final = "acme"
 GATEWAY: Final = "gateway-1"
@@ -210,6 +211,11 @@ CLEANS: Final = StateRules((StateRule("cleaning", When(attribute="program", equa
 BUNDLES: Final[dict[str, Bundle]] = {
     "with priors": bundle(),
     "that knows nothing": Bundle("blank"),
+    "with a relation": replace(
+        bundle(),
+        relation=Relation(("flow", "pressure"), (10.0, 5.0), ("pressure",), ((4.0, -2.0), (-2.0, 4.0))),
+        deviations={"pressure": prior(0.0, 3)},
+    ),
     "with states": replace(bundle(), config=WatchConfig(states=CLEANS)),
 }
 
@@ -238,6 +244,9 @@ def test_the_stream_has_something_to_disagree_about() -> None:
     assert {kind for item in expected for kind in item.open_kinds} == {"process_anomaly", "sensor_fault"}
     assert any(item.ready_in_s for item in expected)
     assert {item.suppression for item in expected} == {None, "late"}
+    assert oracle(BUNDLES["with a relation"]) != [
+        item._replace(bundle=BUNDLES["with a relation"].digest) for item in expected
+    ]
     assert {item.state for item in oracle(BUNDLES["with states"])} == {"running", "cleaning"}
 
 
