@@ -69,7 +69,7 @@ native: $(CROSS)/.ready
 	@$(CROSS)/bin/python -m plantwatch.native.build --for-artefacts
 
 demo: setup
-	@$(BIN)/python -m localcloud.demo
+	@$(BIN)/python -m localcloud
 
 up down status reset: setup
 	@$(BIN)/plantwatch $@
