@@ -29,7 +29,7 @@ class SystemClock:
 
 
 def build_worker(settings: ConsumerSettings, patience: Patience) -> ShardWorker:
-    machines = watching(settings.bundle_path)
+    machines = watching(settings.bundle_path, settings.maintenance_path)
     return ShardWorker(
         Pipeline(machines, tenant=settings.tenant, region=settings.region, gateways=settings.gateways),
         build_ports(settings, bundle=machines.bundle),

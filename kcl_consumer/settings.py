@@ -43,6 +43,8 @@ class ConsumerSettings:
     # The model bundle's file; empty: the default configuration, and each machine learns from its own readings alone.
     # What a gateway has scored is adopted only where both have the same one.
     bundle_path: str = ""
+    # Maintenance windows (`plantwatch calendar` writes them); empty: none is known.
+    maintenance_path: str = ""
 
     anomaly_score_min: float = 0.999
     flush_interval_s: float = 60.0
@@ -94,7 +96,7 @@ class ConsumerSettings:
             )
         if self.metrics_level not in _METRICS_LEVELS:
             problems.append(f"metrics_level must be one of {', '.join(_METRICS_LEVELS)}, not {self.metrics_level}")
-        problems += bundles.problems(self.bundle_path)
+        problems += bundles.problems(self.bundle_path, self.maintenance_path)
         if problems:
             raise InvalidSettings(problems)
 

@@ -12,8 +12,10 @@ from kcl_consumer.settings import from_environment
 from plantwatch.bundle.container import save
 from plantwatch.bundle.model import Bundle
 from plantwatch.bundle.runtime import problems, watching
+from plantwatch.maintenance import MaintenanceWindow, windows_text
 from plantwatch.policy import AlertPolicy
 from plantwatch.settings import InvalidSettings
+from plantwatch.telemetry import Reading
 from plantwatch.watch_config import WatchConfig
 
 CONSUMER = {
@@ -63,3 +65,22 @@ def test_a_damaged_bundle_is_a_problem_of_the_settings_of_both(bundle_path: str)
 def test_a_bundle_that_is_not_there_is_a_problem() -> None:
     (problem,) = problems("/nowhere/pumps.bundle")
     assert "No such file" in problem
+
+
+def test_maintenance_windows_are_watched_by_and_bad_ones_are_a_problem(tmp_path: Path) -> None:
+    path = tmp_path / "windows.json"
+    path.write_text(windows_text([MaintenanceWindow(1_000, 2_000, devices="pump-*")]))
+    machines = watching("", str(path))
+    for device in ("pump-1", "fan-1"):
+        machines.watch(Reading("acme", device, 1_500, 1_500, {"flow": 1.0}))
+    pump, fan = machines.find("acme", "pump-1"), machines.find("acme", "fan-1")
+    assert pump is not None
+    assert pump.schedule is not None
+    assert pump.schedule.at(1_500) is not None
+    assert fan is not None
+    assert fan.schedule is None
+    path.write_text('[{"begins_at": 5}]')
+    (problem,) = problems("", str(path))
+    assert problem.startswith("maintenance_path: ")
+    with pytest.raises(InvalidSettings, match="maintenance_path"):
+        from_environment(CONSUMER | {"PLANTWATCH_MAINTENANCE_PATH": str(path)})
