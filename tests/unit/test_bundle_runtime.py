@@ -18,6 +18,7 @@ from plantwatch.settings import InvalidSettings
 from plantwatch.telemetry import Reading
 from plantwatch.watch_config import WatchConfig
 
+AT = 1_700_000_000_000
 CONSUMER = {
     f"PLANTWATCH_{name}": "x"
     for name in ("TENANT", "REGION", "STREAM_ARN", "APPLICATION", "RESULTS_TABLE", "ALERTS_TOPIC_ARN", "LAKE_BUCKET",
@@ -69,14 +70,14 @@ def test_a_bundle_that_is_not_there_is_a_problem() -> None:
 
 def test_maintenance_windows_are_watched_by_and_bad_ones_are_a_problem(tmp_path: Path) -> None:
     path = tmp_path / "windows.json"
-    path.write_text(windows_text([MaintenanceWindow(1_000, 2_000, devices="pump-*")]))
+    path.write_text(windows_text([MaintenanceWindow(AT - 500, AT + 500, devices="pump-*")]))
     machines = watching("", str(path))
     for device in ("pump-1", "fan-1"):
-        machines.watch(Reading("acme", device, 1_500, 1_500, {"flow": 1.0}))
+        machines.watch(Reading("acme", device, AT, AT, {"flow": 1.0}))
     pump, fan = machines.find("acme", "pump-1"), machines.find("acme", "fan-1")
     assert pump is not None
     assert pump.schedule is not None
-    assert pump.schedule.at(1_500) is not None
+    assert pump.schedule.at(AT) is not None
     assert fan is not None
     assert fan.schedule is None
     path.write_text('[{"begins_at": 5}]')
