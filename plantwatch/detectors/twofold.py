@@ -171,6 +171,8 @@ class TwofoldNovelty:
         "_last", "_mean", "_change", "_usual_change", "_frozen",
     )  # fmt: skip
     KIND: Final = "twofold/2"
+    # Nothing of it is native (`plantwatch.native`).
+    handle: Final = 0
 
     def __init__(self, parameters: TwofoldParameters = TwofoldParameters()) -> None:
         self.parameters = parameters
