@@ -9,6 +9,7 @@ from typing import Final
 
 from edge_component import checkpoint, status
 from edge_component.clock import now_ms
+from edge_component.connectors.build import connector
 from edge_component.inbox import Inbox
 from edge_component.intake import Intake, contents
 from edge_component.legs import Leg, LegLimits, Transport
@@ -63,6 +64,7 @@ class EdgeComponent:
             batch_bytes_max=settings.batch_bytes_max,
         )
         self._legs = {leg.leg: leg for leg in self._make_legs()}
+        self._sources = [connector(one, inbox, settings.state_dir) for one in settings.connectors]
         self._worker = Worker(
             settings,
             self._inbox,
@@ -86,11 +88,15 @@ class EdgeComponent:
         for leg in self._legs.values():
             leg.start()
         self._worker.start()
+        for source in self._sources:
+            source.start()
         self._nucleus.report_running()
 
     def stop(self) -> None:
         """What had arrived is on disk when this returns; what the legs had no time to send waits for the next start.
         Also after a `start` that failed half-way."""
+        for source in self._sources:
+            source.stop()
         self._worker.stop()
         for leg in self._legs.values():
             leg.stop()
@@ -157,6 +163,7 @@ class EdgeComponent:
             dropped=self._spool.dropped(),
             legs={name: leg.health() for name, leg in self._legs.items()},
             devices=self._numbering.take_moved(),
+            sources={source.name: source.health() for source in self._sources},
         )
         for message in status.encode(report):
             self._publish_local(STATUS_TOPIC, message)

@@ -31,14 +31,19 @@ class Inbox:
         self._arrived = threading.Condition()  # guards everything here
 
     def put(self, topic: str, payload: Payload) -> None:
+        if not self.offer(topic, payload):
+            self.refused += 1
+
+    def offer(self, topic: str, payload: Payload, on_safe: Callable[[], None] | None = None) -> bool:
+        """Whether it was taken; for a connector, which counts itself what it lost, or waits."""
         size = _size(payload)
         with self._arrived:
             if self._bytes + size > self.bytes_max:
-                self.refused += 1
-                return
+                return False
             self._bytes += size
-            self._messages.append(LocalMessage(topic, payload, self._now()))
+            self._messages.append(LocalMessage(topic, payload, self._now(), on_safe))
             self._arrived.notify()
+        return True
 
     def wake(self) -> None:
         with self._arrived:

@@ -7,7 +7,7 @@ kept a sealed batch may its readings be acknowledged to their sources.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from operator import attrgetter
 from typing import Final
@@ -66,6 +66,7 @@ class Intake:
         self._forwarded: list[Rejection] = []
         self._taken: dict[tuple[str, str], int] = {}
         self._acknowledge: dict[tuple[str, str], int] = {}
+        self._on_safe: list[Callable[[], None]] = []
 
     def __len__(self) -> int:
         """Readings and refusals that wait for `seal`."""
@@ -78,6 +79,10 @@ class Intake:
             for item in local_topics.read(message, self._pipeline.tenant):
                 if not item.source or self._is_next(item):
                     self._keep(item.outcome, message.topic)
+            if message.on_safe:
+                self._on_safe.append(message.on_safe)
+        if not len(self):  # what came was on disk already: no commit will tell
+            self._tell_safe()
 
     def seal(self) -> Addition:
         """All that waits, for the spool. Call `sealed_is_safe` with it when the spool has it."""
@@ -121,6 +126,12 @@ class Intake:
     def sealed_is_safe(self, addition: Addition) -> None:
         self._acknowledge.update(addition.taken)
         self._numbering.all_is_on_disk()
+        self._tell_safe()
+
+    def _tell_safe(self) -> None:
+        waiting, self._on_safe = self._on_safe, []
+        for on_safe in waiting:
+            on_safe()
 
     def acknowledgements(self) -> Acknowledgements:
         """What to tell the sources now; each thing once."""

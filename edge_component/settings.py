@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from edge_component.connectors.settings import CONNECTORS_MAX, AnyConnector
 from plantwatch import settings
 from plantwatch.bundle import runtime as bundles
 from plantwatch.settings import InvalidSettings
@@ -69,11 +70,15 @@ class EdgeSettings:
     dr_key_path: str = ""
     dr_ca_path: str = ""
 
+    # What is read beside the local topics: see edge_component/connectors/settings.py.
+    connectors: tuple[AnyConnector, ...] = ()
+
     def __post_init__(self) -> None:
         problems = [
             *self._name_problems(),
             *self._number_problems(),
             *self._dr_problems(),
+            *self._connector_problems(),
             *bundles.problems(self.bundle_path),
         ]
         if problems:
@@ -95,6 +100,14 @@ class EdgeSettings:
             problems.append("batch_bytes_max: above primary_in_flight_bytes_max")
         if self.batch_bytes_max > IOT_CORE_BYTES_MAX:
             problems.append(f"batch_bytes_max: above {IOT_CORE_BYTES_MAX}, which is what the nucleus takes")
+        return problems
+
+    def _connector_problems(self) -> list[str]:
+        names = [connector.name for connector in self.connectors]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        problems = [f"connectors: two are named {name}" for name in twice]
+        if len(names) > CONNECTORS_MAX:
+            problems.append(f"connectors: {len(names)}, at most {CONNECTORS_MAX} are allowed")
         return problems
 
     def _dr_problems(self) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from itertools import islice
 from typing import Final
 
+from edge_component.connectors.base import SourceHealth
 from edge_component.intake import Count
 from edge_component.legs import Health
 from plantwatch.telemetry import EpochMs
@@ -31,11 +32,13 @@ class Status:
     dropped: Mapping[str, int]
     legs: Mapping[str, Health]
     devices: Mapping[str, int] = field(default_factory=dict)
+    sources: Mapping[str, SourceHealth] = field(default_factory=dict)
 
 
 def encode(status: Status) -> Iterator[bytes]:
     """One message, or several that differ in `devices`."""
     head = {item.name: getattr(status, item.name) for item in fields(status)}
+    head["sources"] = {name: health._asdict() for name, health in status.sources.items()}
     head["legs"] = {leg: health._asdict() for leg, health in status.legs.items()}
     for devices in _chunks(status.devices.items()):
         yield json.dumps({**head, "devices": devices}, separators=(",", ":")).encode()

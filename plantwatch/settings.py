@@ -18,7 +18,7 @@ import json
 import types
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
 
@@ -50,6 +50,8 @@ def load(cls: type[T], values: Mapping[str, Any], *, prefix: str | None = None) 
         if key in values:
             try:
                 arguments[field.name] = coerce(hints[field.name], values[key])
+            except InvalidSettings as error:  # of a dataclass within
+                problems += [f"{key}{_joint(problem)}{problem}" for problem in error.problems]
             except (ValueError, TypeError) as error:
                 problems.append(f"{key}: {error}")
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
@@ -65,12 +67,15 @@ def load(cls: type[T], values: Mapping[str, Any], *, prefix: str | None = None) 
 
 
 def coerce(wanted: Any, value: Any) -> Any:
-    """`value` as the type `wanted` (bool, int, float, str, Path, tuples, mappings, optional ones, dataclasses)."""
+    """`value` as the type `wanted` (bool, int, float, str, Path, literals, tuples, mappings, optional ones,
+    dataclasses, and unions of dataclasses, which differ in the default of their field `kind`)."""
     origin = get_origin(wanted)
     if origin in (Union, types.UnionType):
-        return _optional(wanted, value)
+        return _optional(wanted, value) if types.NoneType in get_args(wanted) else _variant(wanted, value)
+    if origin is Literal:
+        return _literal(wanted, value)
     if origin is tuple:
-        return tuple(coerce(get_args(wanted)[0], item) for item in _items(value))
+        return _each(get_args(wanted)[0], _items(value))
     if origin is not None and issubclass(origin, Mapping):
         return _mapping(wanted, value)
     if dataclasses.is_dataclass(wanted) and isinstance(wanted, type):
@@ -94,7 +99,43 @@ def _optional(wanted: Any, value: Any) -> Any:
     return coerce(inner, value)
 
 
+def _variant(wanted: Any, value: Any) -> Any:
+    """The dataclass of a union whose `kind` the value names."""
+    values = value if isinstance(value, Mapping) else _json(value)
+    arms = {arm.__dataclass_fields__["kind"].default: arm for arm in get_args(wanted)}
+    kind = str(values.get("kind"))
+    if kind not in arms:
+        raise InvalidSettings([f"kind: one of {', '.join(arms)}, not {kind!r}"])
+    return coerce(arms[kind], values)
+
+
+def _literal(wanted: Any, value: Any) -> Any:
+    if value not in get_args(wanted):
+        raise ValueError(f"one of {', '.join(get_args(wanted))}, not {value!r}")
+    return value
+
+
+def _each(wanted: Any, items: list[Any]) -> tuple[Any, ...]:
+    """All items; InvalidSettings with the problems of all of them, each with its place."""
+    found, problems = [], []
+    for place, item in enumerate(items):
+        try:
+            found.append(coerce(wanted, item))
+        except InvalidSettings as error:
+            problems += [f"[{place}]{_joint(problem)}{problem}" for problem in error.problems]
+    if problems:
+        raise InvalidSettings(problems)
+    return tuple(found)
+
+
+def _joint(problem: str) -> str:
+    """Between a setting and what is wrong within it."""
+    return "" if problem.startswith("[") else "."
+
+
 def _items(value: Any) -> list[Any]:
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        value = json.loads(value)
     if isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]
     if isinstance(value, list | tuple):

@@ -8,7 +8,7 @@ members `source` (a name as a device's) and `seq` (1, 2, 3, ... per device, with
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 from edge_component.nucleus import Payload
@@ -32,11 +32,13 @@ SEQUENCE_KEY: Final = "seq"
 
 
 class LocalMessage(NamedTuple):
-    """One message of a local topic, and when it arrived."""
+    """One message of a local topic, and when it arrived. `on_safe` is called, by the worker, when all up to it is on
+    disk."""
 
     topic: str
     payload: Payload
     received_at: EpochMs
+    on_safe: Callable[[], None] | None = None
 
 
 class LocalReading(NamedTuple):
