@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -11,13 +11,14 @@ from edge_component import checkpoint, status
 from edge_component.clock import now_ms
 from edge_component.connectors.build import connector
 from edge_component.inbox import Inbox
-from edge_component.intake import Intake, contents
+from edge_component.intake import Intake, contents, declarations
 from edge_component.legs import Leg, LegLimits, Transport
 from edge_component.mqtt import MqttEndpoint
 from edge_component.nucleus import Nucleus
 from edge_component.numbering import Numbering
 from edge_component.settings import STATUS_TOPIC, EdgeSettings
 from edge_component.spool import Spool
+from edge_component.spool_file import Range
 from edge_component.state_lock import StateLock
 from edge_component.transports import IpcTransport, MqttTransport
 from edge_component.worker import CHECKPOINT_FILE, Worker
@@ -53,7 +54,9 @@ class EdgeComponent:
             legs=[PRIMARY, DR] if self._dr else [PRIMARY],
             bytes_max=settings.spool_bytes_max,
             rejected_rows_max=settings.rejected_rows_max,
+            age_s_max=settings.spool_age_s_max,
             contents=lambda payload: contents(payload, tenant=settings.tenant, gateway=settings.gateway),
+            declare=self._declare,
         )
         self._numbering = Numbering(last_taken=self._spool.last_taken, last_numbered=self._spool.last_numbered)
         self._intake = Intake(
@@ -107,6 +110,9 @@ class EdgeComponent:
             self._dr.stop()
         self._spool.close()
         self._lock.release()
+
+    def _declare(self, ranges: Sequence[Range]) -> list[bytes]:
+        return declarations(ranges, epoch=self._spool.epoch, bundle=self._machines.bundle)
 
     def _dr_transport(self) -> MqttTransport:
         settings = self._settings

@@ -6,8 +6,9 @@ kept a sealed batch may its readings be acknowledged to their sources.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
 from operator import attrgetter
 from typing import Final
@@ -18,10 +19,13 @@ from edge_component.numbering import Numbering, Taking
 from edge_component.sources import local_topics
 from edge_component.sources.local_topics import LocalMessage, LocalReading
 from edge_component.spool import Addition, Message
+from edge_component.spool_file import Range
 from plantwatch import envelope
 from plantwatch.pipeline import Pipeline
 from plantwatch.scoring import ScoredReading
-from plantwatch.telemetry import EpochMs, Reading, Rejection, Source
+from plantwatch.telemetry import EpochMs, InvalidReading, Reading, Rejection, Source
+
+logger = logging.getLogger(__name__)
 
 # Where the estimate begins: four signals take about 17 B a reading.
 _READINGS_PER_MESSAGE: Final = 250
@@ -99,7 +103,13 @@ class Intake:
     def _messages(self) -> Iterator[Message]:
         """Chunks of about a message's size: to encode all at once and then split would do the work twice. Sorted, so
         that a message holds long runs of few devices, which compress best; each device's order stays."""
+        strange = {item.reading.device for item in self._scored if item.transitions or item.open_kinds}
         scored = sorted(self._scored, key=lambda item: item.reading.device)
+        # All of a device that is strange, not its anomalies alone: within a commit its order then stays.
+        yield from self._chunks([item for item in scored if item.reading.device in strange], urgent=True)
+        yield from self._chunks([item for item in scored if item.reading.device not in strange], urgent=False)
+
+    def _chunks(self, scored: list[ScoredReading], *, urgent: bool) -> Iterator[Message]:
         bundle = self._pipeline.machines.bundle
         start = 0
         while start < len(scored):
@@ -109,13 +119,13 @@ class Intake:
                 envelope.encode_parts(chunk, epoch=self._epoch, bundle=bundle, bytes_max=self._batch_bytes_max)
             )
             self._learn_size(len(chunk), sum(len(part.payload) for part in parts))
-            yield from (Message(part.payload, any(item.transitions for item in part.scored)) for part in parts)
+            yield from (Message(part.payload, urgent) for part in parts)
 
     def _refusals(self) -> Iterator[Message]:
         payloads = envelope.encode_rejections(
             self._forwarded, epoch=self._epoch, bundle=self._pipeline.machines.bundle, bytes_max=self._batch_bytes_max
         )
-        yield from (Message(payload, has_alerts=False) for payload in payloads)
+        yield from (Message(payload, urgent=False) for payload in payloads)
 
     def _learn_size(self, readings: int, size: int) -> None:
         fitting = _FILL * self._batch_bytes_max * readings / size
@@ -178,5 +188,16 @@ class Intake:
 
 def contents(payload: bytes, *, tenant: str, gateway: str) -> Iterable[tuple[str, int, int]]:
     """(device, epoch, sequence) of each reading in a message that this gateway made, whatever its clock said then."""
-    batch = envelope.decode(payload, Source(tenant, gateway), received_at=_END_OF_TIME)
+    try:
+        batch = envelope.decode(payload, Source(tenant, gateway), received_at=_END_OF_TIME)
+    except InvalidReading as error:
+        # Torn on disk. Nobody can say whose readings it held: the regions will miss them without a declaration.
+        logger.error("a message of the queue cannot be read: %s", error)
+        return []
     return [(item.reading.device, item.reading.epoch, item.reading.sequence) for item in batch.scored]
+
+
+def declarations(ranges: Sequence[Range], *, epoch: int, bundle: str) -> list[bytes]:
+    """Messages that tell the regions which readings were dropped here on purpose."""
+    dropped = [envelope.Dropped(*item) for item in ranges]
+    return envelope.encode_dropped(dropped, epoch=epoch, bundle=bundle)

@@ -48,6 +48,8 @@ class EdgeSettings:
     inbox_bytes_max: int = 4_000_000
     # A day without uplink at 100 readings/s of about 50 B each, compressed.
     spool_bytes_max: int = 500_000_000
+    # A week, counted while the component runs; older readings are dropped, and declared to the regions.
+    spool_age_s_max: float = 604_800.0
     rejected_rows_max: int = 10_000
     checkpoint_interval_s: float = 30.0
     status_interval_s: float = 2.0

@@ -8,55 +8,51 @@ either all of it happened or nothing, and the source, which had no acknowledgeme
 one fsync per commit, a few each second. Cursors travel with the next append: losing one means sending again, and the
 cloud knows repeats by their key.
 
+Three lanes, each in the order of its ids: a leg takes declarations of what was dropped first, then what is urgent, then
+raw readings. So a live anomaly waits for what is in flight, never for the backlog. Opening and clearing of an incident
+are both urgent and keep their order; a region orders readings by (epoch, sequence), not by arrival.
+
 Threads: one worker appends; each leg reads through `take` and reports through `acknowledge`.
 """
 
 from __future__ import annotations
 
-import secrets
-import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import groupby
+from enum import IntEnum
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from edge_component.spool_file import Range, as_ranges, before_first, connect, merged, open_or_set_aside
 from plantwatch.telemetry import Rejection
 
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS queue (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, alerts INTEGER NOT NULL, payload BLOB NOT NULL);
-CREATE INDEX IF NOT EXISTS queue_alerts ON queue (alerts, id);
-CREATE TABLE IF NOT EXISTS cursor (leg TEXT PRIMARY KEY, acknowledged INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS numbered (
-    device TEXT NOT NULL, epoch INTEGER NOT NULL, last INTEGER NOT NULL, PRIMARY KEY (device, epoch)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS sources (
-    source TEXT NOT NULL, device TEXT NOT NULL, last INTEGER NOT NULL, used INTEGER NOT NULL,
-    PRIMARY KEY (source, device)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS dropped (
-    leg TEXT NOT NULL, device TEXT NOT NULL, epoch INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
-    PRIMARY KEY (leg, device, epoch, first)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS rejected (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, reason TEXT NOT NULL, detail TEXT NOT NULL, topic TEXT NOT NULL,
-    received_at INTEGER NOT NULL, payload BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS rejected_count (reason TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS boot (epoch INTEGER NOT NULL);
-"""
 # Above this, what was dropped makes room for the next minute too, instead of a transaction for every message.
 _DROP_TO: Final = 0.98
 _DROP_ROWS: Final = 64
+# A week: longer than any holiday's outage; what is older nobody decides by. And, as with bytes, a hundredth more before
+# anything goes, or every commit would declare a single message.
+AGE_S_MAX: Final = 7 * 86_400.0
+_AGED_FROM: Final = 1.01
 # A source takes a new name with every start: a thousand devices through a hundred starts, about 10 MB. Who was silent
 # for longer has long given up what it could resend. By order of use, not by a clock that may be wrong.
 SOURCE_ROWS_MAX: Final = 100_000
-# A new database must not number from where a lost one did, or the cloud would drop its readings as repeats: the key is
-# (device, epoch, sequence). Chance, because after the loss there is no memory, and the clock may stand at 1970. With a
-# hundred starts before and after, one loss in 4,500 meets an old epoch. Six digits, as the key prints them, leave at
-# least 100,000 starts: 27 a day for ten years.
-_FIRST_EPOCH_MAX: Final = 899_999
 # The ledger of earlier starts, as far back as anyone will reconcile.
 _EPOCHS_KEPT: Final = 100
+
+
+class Lane(IntEnum):
+    """How urgent a message is; also the order in which a full queue gives them up."""
+
+    RAW = 0
+    URGENT = 1
+    DECLARATION = 2
+    """What was dropped. Never dropped itself: kilobytes for ten megabytes."""
+
+
+_LANES_BY_URGENCY: Final = (Lane.DECLARATION, Lane.URGENT, Lane.RAW)
 
 
 class Row(NamedTuple):
@@ -64,22 +60,14 @@ class Row(NamedTuple):
 
     id: int
     payload: bytes
-
-
-class Range(NamedTuple):
-    """Readings `first` to `last` (inclusive) of one device, numbered in one boot epoch."""
-
-    device: str
-    epoch: int
-    first: int
-    last: int
+    lane: int = Lane.RAW
 
 
 class Message(NamedTuple):
-    """What `append` queues. One with alerts is dropped last."""
+    """What `append` queues. An urgent one (anomalies, alerts) is sent first and dropped last."""
 
     payload: bytes
-    has_alerts: bool
+    urgent: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +92,10 @@ class Depth(NamedTuple):
 
 @dataclass(slots=True)
 class _Cursor:
-    """One leg's place in the queue: everything up to `acknowledged` has arrived, up to `taken` is on its way."""
+    """One leg's place in each lane: everything up to `acknowledged` has arrived, up to `taken` is on its way."""
 
-    acknowledged: int
-    taken: int
+    acknowledged: dict[Lane, int]
+    taken: dict[Lane, int]
     rows: int
     bytes: int
 
@@ -115,10 +103,15 @@ class _Cursor:
 Contents = Callable[[bytes], Iterable[tuple[str, int, int]]]
 """(device, epoch, sequence) of every reading in a message; asked only for messages that have to be dropped."""
 
+Declare = Callable[[Sequence[Range]], Iterable[bytes]]
+"""Messages that tell the regions which readings will never come."""
+
 
 class Spool:
-    """Opening it begins a new boot epoch. `bytes_max` bounds the payloads; beyond it the oldest messages without alerts
-    go first, and the ledger `dropped` says whose readings they held, per leg that had not sent them."""
+    """Opening it begins a new boot epoch. `bytes_max` bounds the payloads; beyond it the oldest messages that are not
+    urgent go first, and the ledger `dropped` says whose readings they held, per leg that had not sent them. In the same
+    transaction they are declared to the regions. `age_s_max` bounds how long a message waits, in time that the
+    component ran: a clock that jumps drops nothing."""
 
     def __init__(
         self,
@@ -128,21 +121,27 @@ class Spool:
         bytes_max: int,
         rejected_rows_max: int,
         contents: Contents,
+        declare: Declare = lambda _: (),
+        age_s_max: float = AGE_S_MAX,
+        running_s: Callable[[], float] = time.monotonic,
         source_rows_max: int = SOURCE_ROWS_MAX,
     ) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._bytes_max = bytes_max
+        self._age_s_max = age_s_max
+        self._running_s = running_s
+        self._declare = declare
         self._rejected_rows_max = rejected_rows_max
         self._source_rows_max = source_rows_max
         self._contents = contents
         self._lock = threading.Lock()  # guards _cursors and _reader
-        self._writer = _open(path)
-        self._writer.executescript(_SCHEMA)
-        self._reader = _open(path)
+        self._writer = open_or_set_aside(path)
+        self._reader = connect(path)
+        self._ran_before = float(self._writer.execute("SELECT coalesce(max(at), 0) FROM queue").fetchone()[0])
+        self._opened = running_s()
         self.epoch = self._begin_epoch()
         self._bytes = self._total("SELECT coalesce(sum(length(payload)), 0) FROM queue")
         self._cursors = {leg: self._cursor(leg) for leg in legs}
-        self._kept: dict[str, int] = {}
+        self._kept: dict[tuple[str, Lane], int] = {}
         self._commits = self._total("SELECT coalesce(max(used), 0) FROM sources")
         self._sources_written = 0
 
@@ -171,6 +170,8 @@ class Spool:
             self._count(addition.messages)
         if self._is_above(1.0):
             self._make_room()
+        if self._is_aged(_AGED_FROM):
+            self._forget_aged()
 
     def keep_cursors(self) -> None:
         """Write the cursors down, if they moved, although nothing is appended. The worker's call, like `append`."""
@@ -179,22 +180,28 @@ class Spool:
                 self._keep_cursors()
 
     def take(self, leg: str, room: int) -> Row | None:
-        """The next message for this leg, if there is one and it has at most `room` bytes."""
+        """The most urgent message for this leg, if there is one and it has at most `room` bytes."""
         with self._lock:
             cursor = self._cursors[leg]
-            row = self._reader.execute(
-                "SELECT id, payload FROM queue WHERE id > ? ORDER BY id LIMIT 1", (cursor.taken,)
-            ).fetchone()
-            if row is None or len(row[1]) > room:
-                return None
-            cursor.taken = row[0]
-            return Row(*row)
+            for lane in _LANES_BY_URGENCY:
+                row = self._reader.execute(
+                    "SELECT id, payload, alerts FROM queue WHERE alerts = ? AND id > ? ORDER BY id LIMIT 1",
+                    (lane, cursor.taken[lane]),
+                ).fetchone()
+                if row is None:
+                    continue
+                if len(row[1]) > room:
+                    return None  # nothing less urgent may take its room
+                cursor.taken[lane] = row[0]
+                return Row(*row)
+            return None
 
     def acknowledge(self, leg: str, rows: Sequence[Row]) -> None:
-        """These messages, the oldest unacknowledged ones in order, have arrived."""
+        """These messages, the longest taken ones in order, have arrived."""
         with self._lock:
             cursor = self._cursors[leg]
-            cursor.acknowledged = rows[-1].id
+            for row in rows:
+                cursor.acknowledged[Lane(row.lane)] = row.id
             cursor.rows -= len(rows)
             cursor.bytes -= sum(len(row.payload) for row in rows)
 
@@ -217,26 +224,32 @@ class Spool:
             yield
 
     def _begin_epoch(self) -> int:
-        before_first = secrets.randbelow(_FIRST_EPOCH_MAX)
         with self._transaction():
-            self._writer.execute("INSERT INTO boot SELECT ? WHERE NOT EXISTS (SELECT 1 FROM boot)", (before_first,))
+            self._writer.execute("INSERT INTO boot SELECT ? WHERE NOT EXISTS (SELECT 1 FROM boot)", (before_first(),))
             (epoch,) = self._writer.execute("UPDATE boot SET epoch = epoch + 1 RETURNING epoch").fetchone()
             self._writer.execute("DELETE FROM numbered WHERE epoch <= ?", (epoch - _EPOCHS_KEPT,))
         return int(epoch)
 
     def _cursor(self, leg: str) -> _Cursor:
-        known = self._writer.execute("SELECT acknowledged FROM cursor WHERE leg = ?", (leg,)).fetchone()
-        acknowledged = known[0] if known else 0
-        rows = self._total("SELECT count(*) FROM queue WHERE id > ?", acknowledged)
-        size = self._total("SELECT coalesce(sum(length(payload)), 0) FROM queue WHERE id > ?", acknowledged)
-        return _Cursor(acknowledged, acknowledged, rows, size)
+        known: dict[str, int] = dict(self._writer.execute("SELECT leg, acknowledged FROM cursor"))
+        # A queue of the version without lanes has one cursor for all.
+        acknowledged = {lane: known.get(_cursor_name(leg, lane), known.get(leg, 0)) for lane in Lane}
+        waiting = " OR ".join("(alerts = ? AND id > ?)" for _ in acknowledged)
+        places = [place for item in acknowledged.items() for place in item]
+        rows = self._total(f"SELECT count(*) FROM queue WHERE {waiting}", *places)  # noqa: S608
+        size = self._total(f"SELECT coalesce(sum(length(payload)), 0) FROM queue WHERE {waiting}", *places)  # noqa: S608
+        return _Cursor(acknowledged, dict(acknowledged), rows, size)
 
     def _total(self, query: str, *arguments: int | str) -> int:
         return int(self._writer.execute(query, arguments).fetchone()[0])
 
     def _insert(self, addition: Addition) -> None:
         write = self._writer.executemany
-        write("INSERT INTO queue (payload, alerts) VALUES (?, ?)", addition.messages)
+        at = self._ran()
+        write(
+            "INSERT INTO queue (payload, alerts, at) VALUES (?, ?, ?)",
+            [(message.payload, message.urgent, at) for message in addition.messages],
+        )
         write(
             "INSERT INTO numbered VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET last = excluded.last",
             [(device, self.epoch, last) for device, last in addition.numbered.items()],
@@ -282,17 +295,25 @@ class Spool:
 
     def _keep_cursors(self) -> None:
         acknowledged = self._acknowledged()
-        self._writer.executemany("INSERT OR REPLACE INTO cursor VALUES (?, ?)", acknowledged.items())
-        passed = min(acknowledged.values())
-        freed = self._total("SELECT coalesce(sum(length(payload)), 0) FROM queue WHERE id <= ?", passed)
-        if freed:
-            self._writer.execute("DELETE FROM queue WHERE id <= ?", (passed,))
-            self._bytes -= freed
+        self._writer.executemany(
+            "INSERT OR REPLACE INTO cursor VALUES (?, ?)",
+            [(_cursor_name(leg, lane), place) for (leg, lane), place in acknowledged.items()],
+        )
+        freed = 0
+        for lane in Lane:
+            passed = min(place for (_, each), place in acknowledged.items() if each is lane)
+            size = "SELECT coalesce(sum(length(payload)), 0) FROM queue WHERE alerts = ? AND id <= ?"
+            if of_lane := self._total(size, lane, passed):
+                self._writer.execute("DELETE FROM queue WHERE alerts = ? AND id <= ?", (lane, passed))
+                freed += of_lane
+        self._bytes -= freed
         self._kept = acknowledged
 
-    def _acknowledged(self) -> dict[str, int]:
+    def _acknowledged(self) -> dict[tuple[str, Lane], int]:
         with self._lock:
-            return {leg: cursor.acknowledged for leg, cursor in self._cursors.items()}
+            return {
+                (leg, lane): at for leg, cursor in self._cursors.items() for lane, at in cursor.acknowledged.items()
+            }
 
     def _count(self, messages: Sequence[Message]) -> None:
         size = sum(len(message.payload) for message in messages)
@@ -302,35 +323,67 @@ class Spool:
             cursor.bytes += size
 
     def _make_room(self) -> None:
-        """Drop the oldest messages without alerts, then the oldest with; never one that a leg is just sending."""
+        """Drop the oldest raw messages, then the oldest urgent ones; never one that a leg is just sending."""
         with self._lock, self._transaction():
-            for has_alerts in (False, True):
-                while self._is_above(_DROP_TO) and (rows := self._droppable(has_alerts=has_alerts)):
-                    for row in rows:
+            gone: list[Range] = []
+            for lane in (Lane.RAW, Lane.URGENT):
+                while self._is_above(_DROP_TO) and (rows := self._droppable(lane)):
+                    for row, _ in rows:
                         if self._is_above(_DROP_TO):
-                            self._drop(row)
+                            gone += self._drop(row)
+            self._queue_declarations(gone)
+
+    def _forget_aged(self) -> None:
+        """Drop what has waited too long, urgent or not."""
+        with self._lock, self._transaction():
+            gone: list[Range] = []
+            oldest = self._ran() - self._age_s_max
+            for lane in (Lane.RAW, Lane.URGENT):
+                while aged := [row for row, at in self._droppable(lane) if at < oldest]:
+                    for row in aged:
+                        gone += self._drop(row)
+            self._queue_declarations(gone)
+
+    def _queue_declarations(self, gone: Sequence[Range]) -> None:
+        ranges = merged(gone)
+        for payload in self._declare(ranges) if ranges else ():
+            self._writer.execute(
+                "INSERT INTO queue (payload, alerts, at) VALUES (?, ?, ?)", (payload, Lane.DECLARATION, self._ran())
+            )
+            self._count([Message(payload, urgent=True)])
 
     def _is_above(self, part: float) -> bool:
         return self._bytes > self._bytes_max * part
 
-    def _droppable(self, *, has_alerts: bool) -> list[Row]:
-        in_flight = " ".join("AND NOT (id > ? AND id <= ?)" for _ in self._cursors)
-        places = [place for cursor in self._cursors.values() for place in (cursor.acknowledged, cursor.taken)]
-        rows = self._writer.execute(
-            f"SELECT id, payload FROM queue WHERE alerts = ? {in_flight} ORDER BY id LIMIT {_DROP_ROWS}",  # noqa: S608
-            (has_alerts, *places),
-        )
-        return [Row(*row) for row in rows]
+    def _ran(self) -> float:
+        """Seconds that the component ran while this queue had something in it; no clock can set it back."""
+        return self._ran_before + self._running_s() - self._opened
 
-    def _drop(self, row: Row) -> None:
+    def _is_aged(self, part: float) -> bool:
+        oldest = self._writer.execute("SELECT at FROM queue ORDER BY id LIMIT 1").fetchone()
+        return oldest is not None and self._ran() - oldest[0] > self._age_s_max * part
+
+    def _droppable(self, lane: Lane) -> list[tuple[Row, float]]:
+        """The oldest messages of a lane, none of them in flight, each with when it was queued."""
+        in_flight = " ".join("AND NOT (id > ? AND id <= ?)" for _ in self._cursors)
+        cursors = self._cursors.values()
+        places = [place for cursor in cursors for place in (cursor.acknowledged[lane], cursor.taken[lane])]
+        rows = self._writer.execute(
+            f"SELECT id, payload, alerts, at FROM queue WHERE alerts = ? {in_flight} ORDER BY id LIMIT {_DROP_ROWS}",  # noqa: S608
+            (lane, *places),
+        )
+        return [(Row(*row[:3]), row[3]) for row in rows]
+
+    def _drop(self, row: Row) -> list[Range]:
         ranges = as_ranges(self._contents(row.payload))
         for leg, cursor in self._cursors.items():
-            if row.id > cursor.acknowledged:
+            if row.id > cursor.acknowledged[Lane(row.lane)]:
                 cursor.rows -= 1
                 cursor.bytes -= len(row.payload)
                 self._note_dropped(leg, ranges)
         self._writer.execute("DELETE FROM queue WHERE id = ?", (row.id,))
         self._bytes -= len(row.payload)
+        return ranges
 
     def _note_dropped(self, leg: str, ranges: Iterable[Range]) -> None:
         for device, epoch, first, last in ranges:
@@ -342,45 +395,6 @@ class Spool:
                 self._writer.execute("INSERT INTO dropped VALUES (?, ?, ?, ?, ?)", (leg, device, epoch, first, last))
 
 
-def as_ranges(readings: Iterable[tuple[str, int, int]]) -> list[Range]:
-    """(device, epoch, sequence) of readings as the fewest ranges.
-
-    >>> as_ranges([("pump-1", 3, 7), ("pump-1", 3, 8), ("pump-1", 3, 10)])
-    [Range(device='pump-1', epoch=3, first=7, last=8), Range(device='pump-1', epoch=3, first=10, last=10)]
-    """
-    ranges: list[Range] = []
-    for (device, epoch), group in groupby(sorted(set(readings)), key=lambda item: item[:2]):
-        for _, _, sequence in group:
-            last = ranges[-1] if ranges else None
-            if last and last[:2] == (device, epoch) and last.last == sequence - 1:
-                ranges[-1] = last._replace(last=sequence)
-            else:
-                ranges.append(Range(device, epoch, sequence, sequence))
-    return ranges
-
-
-def numbered_ledger(path: Path) -> list[Range]:
-    """What the gateway numbered and queued, per device and epoch, whether sent already or not; read-only, also while
-    the component runs."""
-    return _ledger(path, "SELECT device, epoch, 1, last FROM numbered ORDER BY device, epoch")
-
-
-def dropped_ledger(path: Path, leg: str) -> list[Range]:
-    """What the gateway dropped on purpose before `leg` had sent it."""
-    query = "SELECT device, epoch, first, last FROM dropped WHERE leg = ? ORDER BY device, epoch, first"
-    return _ledger(path, query, leg)
-
-
-def _ledger(path: Path, query: str, *arguments: str) -> list[Range]:
-    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-    try:
-        return [Range(*row) for row in connection.execute(query, arguments)]
-    finally:
-        connection.close()
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    return connection
+def _cursor_name(leg: str, lane: Lane) -> str:
+    """Its row in the table of cursors; the raw lane's is that of the version without lanes."""
+    return leg if lane is Lane.RAW else f"{leg}/{lane.name.lower()}"

@@ -27,7 +27,8 @@ PREFIX: Final = "plantwatch-counts"
 
 @dataclass
 class Counts:
-    """`scored` here, `adopted` as the gateway had scored them, `duplicates` had arrived before. `rejected` by reason.
+    """`scored` here, `adopted` as the gateway had scored them, `duplicates` had arrived before. `declared_drops`
+    will not come, as their gateway says. `rejected` by reason.
 
     `oldest_ms` is the greatest age, since the last report, at which a record was taken: from its arrival in the stream.
     It grows while the worker cannot keep up.
@@ -37,6 +38,7 @@ class Counts:
     scored: int = 0
     adopted: int = 0
     duplicates: int = 0
+    declared_drops: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     alerts_sent: int = 0
     flushes: int = 0
@@ -48,6 +50,7 @@ class Counts:
         self.adopted += effects.adopted
         self.scored += len(effects.scored) - effects.adopted
         self.duplicates += effects.duplicates
+        self.declared_drops += effects.declared_drops
         self.rejected.update(str(rejection.reason) for rejection in effects.rejections)
         self.oldest_ms = max(self.oldest_ms, age_ms)
 

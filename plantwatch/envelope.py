@@ -5,7 +5,8 @@ Layout, version 1:
 
     b"PW" | version (one byte) | zlib-compressed JSON (UTF-8)
 
-    {"epoch": 3, "bundle": "5f0c...", "series": [series, ...], "rejected": [[reason, detail, topic, base64], ...]}
+    {"epoch": 3, "bundle": "5f0c...", "series": [series, ...], "rejected": [[reason, detail, topic, base64], ...],
+     "dropped": [[device, epoch, first, last], ...]}
 
     series = [device, signal names, sequences, observed, received, values, scores, flags, extras]
       sequences  [first] where contiguous, else one per reading
@@ -17,6 +18,9 @@ Layout, version 1:
       extras     {"index of the reading": {"attributes": {}, "shares": [], "faults": [], "transitions": [],
                  "ready_in_s": 52, "signs": [], "state": "cleaning", "suppression": "maintenance"}}, each part only
                  where there is one; unknown parts are skipped (`plantwatch.extras`)
+
+`dropped` declares readings that the gateway numbered and gave up on purpose (its queue was full): they will not come.
+Older regions pass over it.
 
 Columns of one series compress well: neighbours are alike. Numbers are decimal text, so a reading that left the
 gateway is the same reading, to the last bit, in the region.
@@ -71,11 +75,24 @@ READINGS_MAX: Final = 10_000
 BATCH_BYTES_MAX: Final = 5_000
 # A refused payload is rarely longer than 100 bytes.
 _REJECTIONS_PER_MESSAGE: Final = 20
+# Names of 128 characters that share nothing still fit into a message; usual ones take a fifth of it.
+_DROPPED_PER_MESSAGE: Final = 30
+# No gateway numbers more readings in one epoch; and what fits a signed 64-bit column fits every store.
+_NUMBER_MAX: Final = 2**62
 _LEVEL: Final = 6  # 9 gains 1 % in size and costs twice the time
 
 _WARMING_UP: Final = 1
 _KIND_FLAGS: Final = ((Kind.PROCESS_ANOMALY, 2), (Kind.SENSOR_FAULT, 4))
 _FLAGS_ALL: Final = 7
+
+
+class Dropped(NamedTuple):
+    """Readings `first` to `last` (inclusive) of one device in one boot epoch, which the gateway gave up on purpose."""
+
+    device: str
+    epoch: int
+    first: int
+    last: int
 
 
 class Batch(NamedTuple):
@@ -86,6 +103,7 @@ class Batch(NamedTuple):
     bundle: str
     scored: list[ScoredReading]
     rejected: list[Rejection]
+    dropped: Sequence[Dropped] = ()
 
 
 class Part(NamedTuple):
@@ -141,6 +159,16 @@ def encode_rejections(
     return messages
 
 
+def encode_dropped(dropped: Sequence[Dropped], *, epoch: int, bundle: str) -> list[bytes]:
+    """Declarations of what will not come, as messages below BATCH_BYTES_MAX."""
+    return [
+        _pack(
+            {"epoch": epoch, "bundle": bundle, "series": [], "dropped": dropped[start : start + _DROPPED_PER_MESSAGE]}
+        )
+        for start in range(0, len(dropped), _DROPPED_PER_MESSAGE)
+    ]
+
+
 def encode(scored: Sequence[ScoredReading], *, epoch: int, bundle: str) -> bytes:
     """All readings as one message, whatever its size."""
     groups: dict[tuple[str, tuple[str, ...]], list[ScoredReading]] = {}
@@ -159,7 +187,7 @@ def decode(payload: bytes, source: Source, *, received_at: EpochMs) -> Batch:
         epoch, bundle, series = fields["epoch"], fields["bundle"], fields["series"]
         if type(epoch) is not int or epoch < 0 or type(bundle) is not str or type(series) is not list:
             raise malformed("header")
-        batch = Batch(epoch, bundle, [], [])
+        batch = Batch(epoch, bundle, [], [], [_dropped(item) for item in fields.get("dropped", ())])
         for columns in series:
             _decode_series(columns, source, batch, received_at)
         batch.rejected.extend(_forwarded(item, received_at) for item in fields.get("rejected", ()))
@@ -306,6 +334,13 @@ def _decode_reading(
 def _received(at: EpochMs, received_at: EpochMs) -> EpochMs:
     """The gateway's own time of receipt; the broker's where the gateway's clock cannot be right."""
     return at if CLOCK_IS_SET_FROM <= at <= received_at + CLOCK_AHEAD_MS_MAX else received_at
+
+
+def _dropped(item: Any) -> Dropped:
+    device, epoch, first, last = item
+    if not whole([epoch, first, last]) or not 0 <= epoch <= _NUMBER_MAX or not 0 < first <= last <= _NUMBER_MAX:
+        raise malformed("dropped")
+    return Dropped(checked_name(device), epoch, first, last)
 
 
 def _forwarded(item: Any, received_at: EpochMs) -> Rejection:

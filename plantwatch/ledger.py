@@ -3,6 +3,8 @@
 A gateway numbers its readings per device (epoch, sequence), so what arrived is a few ranges, what is missing are the
 holes between them, and a repeat is known exactly, however late. A plain thing's readings are known by their keys; of
 those only the most recent are remembered.
+
+What a gateway dropped on purpose it declares. A reading that comes nevertheless (it was on its way) counts as arrived.
 """
 
 from __future__ import annotations
@@ -63,6 +65,37 @@ class Sequences:
                 del last[0]
         return True
 
+    def add_range(self, first: int, last: int) -> None:
+        """Note all from `first` to `last`, however many.
+
+        >>> seen = Sequences([(1, 2), (5, 5)]); seen.add_range(2, 4); seen.ranges()
+        [(1, 5)]
+        """
+        apart = [each for each in self.ranges() if each[1] < first - 1 or each[0] > last + 1]
+        joined = [each for each in self.ranges() if each not in apart]
+        first, last = min([first, *(each[0] for each in joined)]), max([last, *(each[1] for each in joined)])
+        kept = sorted([*apart, (first, last)])[-RANGES_MAX:]
+        self._first, self._last = [each[0] for each in kept], [each[1] for each in kept]
+
+    def without(self, other: Sequences) -> list[tuple[int, int]]:
+        """Those of these that `other` does not have.
+
+        >>> Sequences([(1, 9)]).without(Sequences([(1, 2), (5, 6)]))
+        [(3, 4), (7, 9)]
+        """
+        left = []
+        for first, last in self.ranges():
+            at = first
+            for known_first, known_last in other.ranges():
+                if known_last < at or known_first > last:
+                    continue
+                if known_first > at:
+                    left.append((at, known_first - 1))
+                at = known_last + 1
+            if at <= last:
+                left.append((at, last))
+        return left
+
     @property
     def newest(self) -> int:
         return self._last[-1] if self._last else 0
@@ -79,10 +112,11 @@ class Sequences:
 class Arrivals:
     """Which readings of one device have arrived: exact for gateways, the most recent ones for plain things."""
 
-    __slots__ = ("_epochs", "_oldest", "_recent")
+    __slots__ = ("_dropped", "_epochs", "_oldest", "_recent")
 
     def __init__(self) -> None:
         self._epochs: dict[tuple[str, int], Sequences] = {}
+        self._dropped: dict[tuple[str, int], Sequences] = {}
         # A ring of 64-bit hashes: 1 kB a device, where keys as text would take thirty.
         self._recent = array("Q")
         self._oldest = 0
@@ -101,13 +135,37 @@ class Arrivals:
             self._oldest = (self._oldest + 1) % RECENT_KEYS_MAX
         return True
 
+    def declare(self, gateway: str, epoch: int, first: int, last: int) -> int:
+        """Note what the gateway dropped on purpose; how many of them neither arrived nor were declared before."""
+        seen = self._epochs.get((gateway, epoch), Sequences())
+        declared = self._dropped.setdefault((gateway, epoch), Sequences())
+        before = _count(declared.without(seen))
+        declared.add_range(first, last)
+        if len(self._dropped) > EPOCHS_MAX:
+            del self._dropped[next(iter(self._dropped))]
+        return max(0, _count(declared.without(seen)) - before)
+
+    def declared_drops(self) -> dict[tuple[str, int], list[tuple[int, int]]]:
+        """(gateway, epoch) -> ranges that the gateway dropped on purpose and that did not come nevertheless."""
+        return {
+            epoch: ranges
+            for epoch, declared in self._dropped.items()
+            if (ranges := declared.without(self._epochs.get(epoch, Sequences())))
+        }
+
     def missing(self) -> dict[tuple[str, int], list[tuple[int, int]]]:
-        """(gateway, epoch) -> ranges of sequence numbers that did not arrive."""
-        return {epoch: holes for epoch, seen in self._epochs.items() if (holes := seen.missing())}
+        """(gateway, epoch) -> ranges of sequence numbers that did not arrive and that nobody declared."""
+        none = Sequences()
+        return {
+            epoch: unexplained
+            for epoch, seen in self._epochs.items()
+            if (unexplained := Sequences(seen.missing()).without(self._dropped.get(epoch, none)))
+        }
 
     def state(self) -> dict[str, Any]:
         return {
             "epochs": [[*epoch, seen.ranges()] for epoch, seen in self._epochs.items()],
+            "dropped": [[*epoch, declared.ranges()] for epoch, declared in self._dropped.items()],
             "recent": [*self._recent[self._oldest :], *self._recent[: self._oldest]],
         }
 
@@ -116,6 +174,8 @@ class Arrivals:
         arrivals = cls()
         for gateway, epoch, ranges in state["epochs"]:
             arrivals._epochs[gateway, epoch] = Sequences((first, last) for first, last in ranges)
+        for gateway, epoch, ranges in state.get("dropped", ()):  # states of before know of none
+            arrivals._dropped[gateway, epoch] = Sequences((first, last) for first, last in ranges)
         arrivals._recent.extend(state["recent"])
         return arrivals
 
@@ -128,6 +188,11 @@ class Arrivals:
                 self._epochs[epoch] = seen
         for epoch in list(self._epochs)[:-EPOCHS_MAX]:
             del self._epochs[epoch]
+        for epoch, theirs in other._dropped.items():
+            for first, last in theirs.ranges():
+                self._dropped.setdefault(epoch, Sequences()).add_range(first, last)
+        for epoch in list(self._dropped)[:-EPOCHS_MAX]:
+            del self._dropped[epoch]
         # Which of the two is newer nobody can tell here, and half of them still is more than a thing repeats.
         half = RECENT_KEYS_MAX // 2
         both = [*self.state()["recent"][-half:], *other.state()["recent"][-half:]]
@@ -137,6 +202,13 @@ class Arrivals:
         seen = self._epochs.get((gateway, epoch))
         if seen is None:
             seen = self._epochs[gateway, epoch] = Sequences()
-            if len(self._epochs) > EPOCHS_MAX:  # the one that was first seen longest ago
+            if len(self._epochs) > EPOCHS_MAX:  # the one that was heard of longest ago
                 del self._epochs[next(iter(self._epochs))]
+        elif len(self._epochs) > 1 and next(reversed(self._epochs)) != (gateway, epoch):
+            # A backlog drains boot by boot while what is urgent comes from the newest: both are in use.
+            self._epochs[gateway, epoch] = self._epochs.pop((gateway, epoch))
         return seen
+
+
+def _count(ranges: Iterable[tuple[int, int]]) -> int:
+    return sum(last - first + 1 for first, last in ranges)

@@ -21,6 +21,7 @@ from fnmatch import fnmatchcase
 from typing import Final, NamedTuple
 
 from plantwatch import envelope
+from plantwatch.envelope import Dropped
 from plantwatch.incident import Alert, Transition, incident_id
 from plantwatch.ledger import Arrivals
 from plantwatch.machine import Machines
@@ -46,7 +47,8 @@ class Effects:
     """What shall happen because of one or more records: readings to store, alerts to send, refusals to keep.
 
     `adopted` counts those of `scored` that their gateway had scored. `duplicates` counts readings that had arrived
-    before (a sender repeats what was not acknowledged in time); they have no other effect.
+    before (a sender repeats what was not acknowledged in time); they have no other effect. `declared_drops` counts
+    readings that will not come: their gateway gave them up on purpose, and says so.
     """
 
     scored: list[ScoredReading] = field(default_factory=list)
@@ -54,6 +56,7 @@ class Effects:
     rejections: list[Rejection] = field(default_factory=list)
     adopted: int = 0
     duplicates: int = 0
+    declared_drops: int = 0
 
     def extend(self, other: Effects) -> None:
         self.scored += other.scored
@@ -61,6 +64,7 @@ class Effects:
         self.rejections += other.rejections
         self.adopted += other.adopted
         self.duplicates += other.duplicates
+        self.declared_drops += other.declared_drops
 
 
 class Decoded(NamedTuple):
@@ -69,6 +73,8 @@ class Decoded(NamedTuple):
     raw: Sequence[Reading] = ()
     scored: Sequence[ScoredReading] = ()
     rejections: Sequence[Rejection] = ()
+    dropped: Sequence[tuple[str, Dropped]] = ()
+    """Declared by the gateway that is named first."""
 
 
 class Pipeline:
@@ -113,6 +119,8 @@ class Pipeline:
                 adopted = scored.bundle == self.machines.bundle
                 effects.adopted += adopted
                 self._emit(scored if adopted else self.watch(scored.reading), effects)
+        for gateway, gone in decoded.dropped:
+            effects.declared_drops += self._arrivals(gone.device).declare(gateway, gone.epoch, gone.first, gone.last)
         return effects
 
     def snapshot(self) -> bytes:
@@ -135,12 +143,15 @@ class Pipeline:
         self.machines.restore(*machines)
         self.arrivals = restored
 
-    def _is_new(self, reading: Reading, effects: Effects) -> bool:
-        arrivals = self.arrivals.pop(reading.device, None) or Arrivals()
-        self.arrivals[reading.device] = arrivals  # the newest is last, so the first has been silent longest
+    def _arrivals(self, device: str) -> Arrivals:
+        arrivals = self.arrivals.pop(device, None) or Arrivals()
+        self.arrivals[device] = arrivals  # the newest is last, so the first has been silent longest
         if len(self.arrivals) > DEVICES_MAX:
             del self.arrivals[next(iter(self.arrivals))]
-        new = arrivals.note(reading)
+        return arrivals
+
+    def _is_new(self, reading: Reading, effects: Effects) -> bool:
+        new = self._arrivals(reading.device).note(reading)
         effects.duplicates += not new
         return new
 
@@ -203,6 +214,7 @@ def _decode_batch(record: Record, source: Source, gateways: Iterable[str]) -> De
             refused._replace(topic=refused.topic or record.topic, received_at=record.received_at)
             for refused in batch.rejected
         ],
+        dropped=[(source.device, gone) for gone in batch.dropped],
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from edge_component.mqtt import MqttEndpoint
 from edge_component.nucleus import NucleusAddress
-from edge_component.spool import Range, dropped_ledger, numbered_ledger
+from edge_component.spool_file import Range, dropped_ledger, numbered_ledger
 from localcloud.nucleus import settings
 from localcloud.nucleus.settings import (
     COMPONENT,

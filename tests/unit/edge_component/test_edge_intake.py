@@ -212,7 +212,7 @@ def test_an_alert_marks_its_message() -> None:
     addition = subject.seal()
     opened = [item for item in readings(addition) if any(t.phase is Phase.OPENED for t in item.transitions)]
     assert opened
-    assert any(item.has_alerts for item in addition.messages)
+    assert any(item.urgent for item in addition.messages)
 
 
 def test_contents_names_each_reading_of_a_message() -> None:

@@ -15,13 +15,10 @@ import pytest
 from edge_component.spool import (
     Addition,
     Message,
-    Range,
     Row,
     Spool,
-    as_ranges,
-    dropped_ledger,
-    numbered_ledger,
 )
+from edge_component.spool_file import Range, as_ranges, dropped_ledger, numbered_ledger
 from plantwatch.telemetry import Rejection, RejectionReason
 
 LEGS = ["primary", "dr"]
@@ -52,9 +49,9 @@ def open_spool(
     )
 
 
-def add(spool: Spool, first: int, last: int, *, has_alerts: bool = False, size: int = 100) -> None:
+def add(spool: Spool, first: int, last: int, *, urgent: bool = False, size: int = 100) -> None:
     payload = f"pump:{spool.epoch}:{first}-{last} ".encode().ljust(size, b".")
-    spool.append(Addition([Message(payload, has_alerts)], numbered={"pump": last}))
+    spool.append(Addition([Message(payload, urgent)], numbered={"pump": last}))
 
 
 def drain(spool: Spool, leg: str) -> list[Row]:
@@ -147,7 +144,7 @@ def test_a_message_that_does_not_fit_the_room_waits(tmp_path: Path) -> None:
 def test_overflow_drops_the_oldest_without_alerts_first_and_says_whose(tmp_path: Path) -> None:
     spool = open_spool(tmp_path, bytes_max=1_000)
     for sequence in range(1, 16):
-        add(spool, sequence, sequence, has_alerts=sequence in (2, 4))
+        add(spool, sequence, sequence, urgent=sequence in (2, 4))
     kept = [next(iter(contents(row.payload)))[2] for row in drain(spool, "dr")]
     assert kept[:2] == [2, 4]
     assert kept[-1] == 15
@@ -176,7 +173,7 @@ def test_overflow_spares_what_is_on_its_way_and_blames_only_legs_that_had_not_se
 def test_with_alerts_only_the_oldest_alerts_go(tmp_path: Path) -> None:
     spool = open_spool(tmp_path, bytes_max=1_000, legs=["dr"])
     for sequence in range(1, 14):
-        add(spool, sequence, sequence, has_alerts=True)
+        add(spool, sequence, sequence, urgent=True)
     assert spool.depth("dr").bytes <= 1_000
     assert dropped_ledger(tmp_path / "spool.db", "dr")[0].first == 1
 
@@ -195,7 +192,7 @@ def test_depth_is_what_is_left_whatever_happens(tmp_path: Path, seed: int) -> No
     spool = open_spool(tmp_path, bytes_max=2_000)
     flying: dict[str, list[Row]] = {leg: [] for leg in LEGS}
     for sequence in range(1, 120):
-        add(spool, sequence, sequence, has_alerts=chance.random() < 0.1, size=chance.randint(20, 200))
+        add(spool, sequence, sequence, urgent=chance.random() < 0.1, size=chance.randint(20, 200))
         leg = chance.choice(LEGS)
         while chance.random() < 0.6 and (row := spool.take(leg, 10_000)):
             flying[leg].append(row)

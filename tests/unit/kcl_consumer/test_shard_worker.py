@@ -110,6 +110,7 @@ def test_what_was_done_is_told_once_a_minute_and_at_the_end() -> None:
         "scored": 1,
         "adopted": 5,
         "duplicates": 2,
+        "declared_drops": 0,
         "rejected": {"malformed_record": 1},
         "alerts_sent": 1,
         "flushes": 1,
