@@ -8,7 +8,7 @@ CROSS := .venv-native
 NATIVE := plantwatch/native
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-PACKAGES := plantwatch edge_component kcl_consumer deploy models localcloud benchmarks examples tests
+PACKAGES := plantwatch edge_component kcl_consumer lambdas deploy models localcloud benchmarks examples tests
 
 .PHONY: help setup setup-test demo test faults check format up down status reset bench lock clean prerequisites native
 .DELETE_ON_ERROR:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import time
 
-from kcl_consumer.core import Ports, ShardWorker
-from kcl_consumer.meter import LogMeter
-from kcl_consumer.patience import Patience
+from kcl_consumer.meter import LogMeter, Reports
 from kcl_consumer.settings import ConsumerSettings
 from plantwatch.aws.active_region import SsmActiveRegion
 from plantwatch.aws.clients import client
@@ -18,6 +16,8 @@ from plantwatch.aws.results import STATE_WRITERS, DynamoDbResults
 from plantwatch.aws.shards import StreamShards
 from plantwatch.bundle.runtime import watching
 from plantwatch.pipeline import Pipeline
+from plantwatch.shard.patience import Patience
+from plantwatch.shard.worker import Ports, ShardWorker
 from plantwatch.telemetry import EpochMs
 
 
@@ -50,6 +50,6 @@ def build_ports(settings: ConsumerSettings, *, bundle: str) -> Ports:
         active_region=SsmActiveRegion(client("ssm"), settings.active_region_parameter, region=region),
         family=StreamShards(client("kinesis"), settings.stream_arn),
         states=S3DetectorStates(s3, bucket, application=settings.application, bundle=bundle),
-        meter=LogMeter(),
+        reports=lambda shard, since, watch: Reports(LogMeter(), shard, since=since, watch=watch),
         clock=SystemClock(),
     )

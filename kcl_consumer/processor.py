@@ -17,12 +17,12 @@ from amazon_kclpy import kcl
 from amazon_kclpy.v3 import processor as v3
 
 from kcl_consumer.bootstrap import build_worker
-from kcl_consumer.checkpoint import Position, parse_position
-from kcl_consumer.core import LeaseLost, ShardRecord, ShardWorker
-from kcl_consumer.patience import Patience
 from kcl_consumer.settings import from_environment
 from plantwatch.ports import DeliveryFailed
 from plantwatch.settings import InvalidSettings
+from plantwatch.shard.checkpoint import Position, parse_position
+from plantwatch.shard.patience import Patience
+from plantwatch.shard.worker import LeaseLost, ShardRecord, ShardWorker
 
 log = logging.getLogger(__name__)
 

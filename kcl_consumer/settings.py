@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from kcl_consumer.flush import FlushPolicy
 from plantwatch import settings
 from plantwatch.bundle import runtime as bundles
 from plantwatch.settings import InvalidSettings
+from plantwatch.shard.flush import FlushPolicy
 
 PREFIX: Final = "PLANTWATCH_"
 

@@ -150,6 +150,9 @@ class MemoryStates:
     def load(self, shard: str, covers: str) -> bytes | None:
         return dict(self.kept.get(shard, ())).get(covers)
 
+    def newest(self, shard: str) -> tuple[str, bytes] | None:
+        return max(self.kept.get(shard, ()), default=None)
+
 
 class MemoryFamily:
     """ShardFamily: each shard with its parents."""

@@ -58,6 +58,21 @@ class S3DetectorStates:
                 return snapshot
         return None
 
+    def newest(self, shard: str) -> tuple[str, bytes] | None:
+        """The state that covers most, and what it covers; None where there is none. The next save leaves it there."""
+        found: list[tuple[tuple[str, int], int, str, bytes]] = []
+        for slot, name in enumerate(_SLOTS):
+            state = self._read(key := self._key(shard, name))
+            header, _, snapshot = (state or b"").partition(b"\n")
+            fields = self._decode(header, key) if state is not None else None
+            if fields and (fields.get("version"), fields.get("bundle")) == (STATE_VERSION, self._bundle):
+                found.append((_order(fields["covers"]), slot, fields["covers"], snapshot))
+        if not found:
+            return None
+        _, slot, covers, snapshot = max(found)
+        self._slot = 1 - slot
+        return covers, snapshot
+
     def _decode(self, header: bytes, key: str) -> Any:
         """The header's fields, or None where nobody can read them."""
         try:
@@ -78,3 +93,9 @@ class S3DetectorStates:
                 if error_code(error) == "NoSuchKey":
                     return None
                 raise
+
+
+def _order(covers: str) -> tuple[str, int]:
+    """By position: sequence numbers have the same number of digits, and SHARD_END is after them all."""
+    sequence, _, sub_sequence = covers.partition(".")
+    return sequence, int(sub_sequence or 0)

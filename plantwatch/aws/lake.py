@@ -46,7 +46,7 @@ class S3Lake:
 
     def append(self, scored: Sequence[ScoredReading], *, position: str, stored_at: EpochMs) -> None:
         """One object per tenant and observed day. A caller whose flush may end elsewhere when repeated names each
-        day's rows by the first of them (see `kcl_consumer.flush`), or an old object would keep rows of a new one."""
+        day's rows by the first of them (`plantwatch.shard.flush`), or an old object would keep rows of a new one."""
         folders: dict[str, list[dict[str, Any]]] = {}
         for item in scored:
             folder = readings_folder(item.reading.tenant, self._region, day_of(item.reading.observed_at))

@@ -34,6 +34,7 @@ from plantwatch.states.rules import StateRule, StateRules, When
 from plantwatch.telemetry import Source, parse_reading, telemetry_topic
 from plantwatch.watch_config import WatchConfig
 from tests.bundle_support import AT, bundle, prior
+from tests.lambda_support import MemoryWorld, kinesis_item
 
 TENANT: Final = "acme"
 GATEWAY: Final = "gateway-1"
@@ -157,6 +158,24 @@ def consumer_of_batches(bundle_path: Path, readings: list[Sent]) -> list[Judged]
     return found
 
 
+def warm_function(bundle_path: Path, readings: list[Sent]) -> list[Judged]:
+    """The Lambda: batches of an event source mapping, taken now by one container and now by another, which goes on
+    from the saved state."""
+    world, found = MemoryWorld(str(bundle_path)), list[Judged]()
+    for start in range(0, len(readings), 500):
+        world.recycle()
+        batch = list(enumerate(readings[start : start + 500], start))
+        assert world.invoke([kinesis_item(number, item_record(item), item.received_at) for number, item in batch]) == []
+    for position in sorted(world.lake.appended):
+        found += map(judged, world.lake.appended[position])
+    return found
+
+
+def item_record(item: Sent) -> bytes:
+    payload = json.dumps(item.fields).encode()
+    return encode_record(Record(telemetry_topic(TENANT, item.device), item.received_at, payload))
+
+
 def model_server(bundle_path: Path, readings: list[Sent]) -> list[Judged]:
     """The SageMaker server: one session, a few hundred readings a request."""
     clock = lambda: readings[-1].received_at  # noqa: E731
@@ -203,6 +222,7 @@ RUNTIMES: Final[dict[str, Callable[[Path, list[Sent]], list[Judged]]]] = {
     "edge": edge,
     "consumer": consumer,
     "consumer of batches": consumer_of_batches,
+    "warm function": warm_function,
     "model server": model_server,
 }
 

@@ -6,16 +6,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from kcl_consumer.checkpoint import Position
-from kcl_consumer.core import Ports, ShardRecord, ShardWorker
-from kcl_consumer.flush import FlushPolicy
-from kcl_consumer.patience import Patience
+from kcl_consumer.meter import Reports
 from plantwatch import envelope
 from plantwatch.incident import Cause, Kind, Phase, Severity, Transition
 from plantwatch.machine import Machines
 from plantwatch.pipeline import Pipeline
 from plantwatch.record import Record, encode_record
 from plantwatch.scoring import ScoredReading
+from plantwatch.shard.checkpoint import Position
+from plantwatch.shard.flush import FlushPolicy
+from plantwatch.shard.patience import Patience
+from plantwatch.shard.worker import Ports, ShardRecord, ShardWorker
 from plantwatch.telemetry import EpochMs, Reading, telemetry_topic
 from tests.fakes import (
     Fuse,
@@ -115,7 +116,7 @@ class World:
             self.switch,
             self.family,
             guard(self.states),
-            self.meter,
+            lambda shard, since, watch: Reports(self.meter, shard, since=since, watch=watch),
             self.clock,
         )
         worker = ShardWorker(

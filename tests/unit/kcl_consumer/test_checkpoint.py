@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kcl_consumer.checkpoint import Position, Progress, parse_position
+from plantwatch.shard.checkpoint import Position, Progress, parse_position
 
 STEPS = st.lists(st.one_of(st.integers(0, 10**56), st.sampled_from(["write", "checkpoint"])), max_size=60)
 

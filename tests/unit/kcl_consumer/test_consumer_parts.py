@@ -11,7 +11,6 @@ import pytest
 
 from kcl_consumer import first_start, leader_lock
 from kcl_consumer.leader_lock import is_silent, look, release_own
-from kcl_consumer.patience import Patience
 from kcl_consumer.properties import jvm_flags, properties, render_properties
 from kcl_consumer.settings import from_environment
 from kcl_consumer.supervisor import MissingJava, daemon_command, daemon_environment
@@ -20,6 +19,7 @@ from plantwatch.aws.leader_lock import Lock
 from plantwatch.aws.shards import Shard
 from plantwatch.ports import DeliveryFailed
 from plantwatch.settings import InvalidSettings
+from plantwatch.shard.patience import Patience
 
 ENVIRONMENT = {
     "PLANTWATCH_TENANT": "acme",

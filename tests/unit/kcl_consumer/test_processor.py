@@ -10,10 +10,10 @@ from typing import Any, NoReturn
 import pytest
 from amazon_kclpy import kcl
 
-from kcl_consumer.checkpoint import Position
-from kcl_consumer.patience import Patience
 from kcl_consumer.processor import EXIT_FAILED, RecordProcessor
 from plantwatch.incident import Phase
+from plantwatch.shard.checkpoint import Position
+from plantwatch.shard.patience import Patience
 from tests.unit.kcl_consumer.consumer_world import SHARD, START, World, batch, readings, scored, transition
 
 Message = dict[str, Any]

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kcl_consumer.checkpoint import Position
-from kcl_consumer.core import SHARD_END, UNSENT_FOR_MS, ShardRecord
-from kcl_consumer.flush import FlushPolicy
 from plantwatch.incident import Alert, Phase
 from plantwatch.ports import DeliveryFailed
+from plantwatch.shard.checkpoint import SHARD_END, Position
+from plantwatch.shard.flush import FlushPolicy
+from plantwatch.shard.worker import UNSENT_FOR_MS, ShardRecord
 from plantwatch.telemetry import RejectionReason, isoformat
 from tests.fakes import Crash, Fuse
 from tests.unit.kcl_consumer.consumer_world import (

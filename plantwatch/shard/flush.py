@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from kcl_consumer.checkpoint import Position
 from plantwatch.pipeline import Effects
 from plantwatch.scoring import ScoredReading
+from plantwatch.shard.checkpoint import Position
 from plantwatch.telemetry import EpochMs, Rejection
 
 T = TypeVar("T")

@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
-from kcl_consumer.checkpoint import Position, Progress
-from kcl_consumer.flush import FlushPolicy, Pending
-from kcl_consumer.meter import Meter, Reports
-from kcl_consumer.patience import Patience
 from plantwatch.incident import Alert
-from plantwatch.pipeline import Pipeline
+from plantwatch.machine import WatchCounts
+from plantwatch.pipeline import Effects, Pipeline
 from plantwatch.ports import ActiveRegion, Clock, DeadLetters, Lake, Notifier, ResultStore
 from plantwatch.scoring import ScoredReading
+from plantwatch.shard.checkpoint import END, SHARD_END, Position, Progress, covered
+from plantwatch.shard.flush import FlushPolicy, Pending
+from plantwatch.shard.patience import Patience
 from plantwatch.telemetry import EpochMs
 
 log = logging.getLogger(__name__)
@@ -31,9 +31,6 @@ log = logging.getLogger(__name__)
 UNSENT_FOR_MS: Final = 15 * 60 * 1000
 # One per turn of an incident: far more than people could handle, and 1 MB.
 UNSENT_ALERTS_MAX: Final = 1_000
-
-# What the state of a shard covers that has ended: everything. It is what the shards begin with that it became.
-SHARD_END: Final = "SHARD_END"
 
 
 class ShardRecord(NamedTuple):
@@ -56,12 +53,40 @@ class DetectorStates(Protocol):
     def load(self, shard: str, covers: str) -> bytes | None:
         """The state that covers exactly this position, or None."""
 
+    def newest(self, shard: str) -> tuple[str, bytes] | None:
+        """The state that covers most, and what it covers; None where there is none. The next save leaves it there."""
+
 
 class ShardFamily(Protocol):
     """Which shards became which (see `plantwatch.aws.shards`)."""
 
     def parents(self, shard_id: str) -> Sequence[str]:
         """The shard that was split, or those that were merged, to make this one; none where it was always there."""
+
+
+class Tally(Protocol):
+    """What was done so far, counted."""
+
+    alerts_sent: int
+    flushes: int
+
+    def took(self, effects: Effects, *, age_ms: int) -> None:
+        """One record, `age_ms` after the stream took it."""
+
+
+class Reports(Protocol):
+    """Tells the operator what was done to one shard. It never fails: no shard stops for its statistics."""
+
+    @property
+    def counts(self) -> Tally: ...
+
+    def tell_if_due(self, now: EpochMs) -> None: ...
+
+    def tell(self, now: EpochMs) -> None: ...
+
+
+# Of a shard, since a time, with what its machines count.
+MakeReports = Callable[[str, EpochMs, WatchCounts], Reports]
 
 
 @dataclass(frozen=True)
@@ -75,7 +100,7 @@ class Ports:
     active_region: ActiveRegion
     family: ShardFamily
     states: DetectorStates
-    meter: Meter
+    reports: MakeReports
     clock: Clock
 
 
@@ -110,15 +135,45 @@ class ShardWorker:
         self._reports = self._new_reports()
 
     def start(self, shard: str, checkpoint: Position | None) -> None:
-        """Begin after `checkpoint` (None: at the beginning) with the state that belongs there, where there is one."""
+        """Begin after `checkpoint` (None: at the beginning) with the state that belongs there, where there is one.
+
+        A state is written after every effect of what it covers. So one that covers more than the checkpoint tells what
+        another reader has done since (a Lambda, or a worker that died before it could checkpoint): it is gone on from.
+        """
         self._shard = shard
         self._reports = self._new_reports()
-        self._progress = Progress.starting_at(checkpoint)
-        at = checkpoint.sequence if checkpoint else "its beginning"
-        if self._restore(self._inherited() if checkpoint is None else self._kept((shard, str(checkpoint)))):
-            log.info("%s continues warm after %s", shard, at)
+        kept = self._patience.insist(self._ports.states.newest, shard)
+        if kept is not None and _is_ahead(covered(kept[0]), checkpoint) and self._restore([kept[1]]):
+            self._begin(covered(kept[0]), warm=True)
+            return
+        states = self._inherited() if checkpoint is None else self._kept((shard, str(checkpoint)))
+        self._begin(checkpoint, warm=self._restore(states))
+
+    def resume(self, shard: str) -> None:
+        """Begin after what the newest state covers: for a reader that keeps no checkpoint of its own. The state of a
+        shard that ended covers all of it. Whoever comes to a shard that has none begins with what its parents knew."""
+        self._shard = shard
+        self._reports = self._new_reports()
+        kept = self._patience.insist(self._ports.states.newest, shard)
+        if kept is not None:
+            self._begin(covered(kept[0]), warm=self._restore([kept[1]]))
+            return
+        parents = self._patience.insist(self._ports.family.parents, shard)
+        newest = [self._patience.insist(self._ports.states.newest, parent) for parent in parents]
+        self._begin(None, warm=self._restore([state for _, state in filter(None, newest)]))
+
+    def _begin(self, after: Position | None, *, warm: bool) -> None:
+        self._progress = Progress.starting_at(after)
+        at = after.text if after else "its beginning"
+        if warm:
+            log.info("%s continues warm after %s", self._shard, at)
         else:
-            log.warning("%s starts cold at %s", shard, at)
+            log.warning("%s starts cold at %s", self._shard, at)
+
+    @property
+    def written(self) -> Position | None:
+        """The last record of which everything is durable."""
+        return self._progress.written
 
     def _inherited(self) -> list[bytes]:
         """What the shards had learnt that became this one: their devices are here now."""
@@ -141,8 +196,7 @@ class ShardWorker:
         return True
 
     def _new_reports(self) -> Reports:
-        watch = self._pipeline.machines.counts
-        return Reports(self._ports.meter, self._shard, since=self._ports.clock.now(), watch=watch)
+        return self._ports.reports(self._shard, self._ports.clock.now(), self._pipeline.machines.counts)
 
     def process(self, records: Iterable[ShardRecord], checkpoint: Callable[[Position], None]) -> None:
         """Take records. A call without any lets a window of time end, and a promoted standby speak."""
@@ -252,3 +306,8 @@ class ShardWorker:
 
     def _object_name(self, first: Position) -> str:
         return f"{self._shard}-{first}"
+
+
+def _is_ahead(done: Position, checkpoint: Position | None) -> bool:
+    """Of an ended shard the daemon asks for the last checkpoint again; it must find the state of that."""
+    return done != END and (checkpoint is None or done > checkpoint)

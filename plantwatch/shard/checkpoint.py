@@ -33,6 +33,20 @@ class Position:
         return f"{text}.{self.sub_sequence}" if self.sub_sequence else text
 
 
+# What the state of a shard covers that has ended: everything. It is what the shards begin with that it became.
+SHARD_END: Final = "SHARD_END"
+# After every record that a shard can have.
+END: Final = Position(10**_SEQUENCE_DIGITS - 1, text=SHARD_END)
+
+
+def covered(covers: str) -> Position:
+    """The last record that a state covers, from the name that the state was saved under."""
+    if covers == SHARD_END:
+        return END
+    sequence, _, sub_sequence = covers.partition(".")
+    return Position(int(sequence), int(sub_sequence or 0), str(int(sequence)))
+
+
 def parse_position(sequence: str | None, sub_sequence: int | None) -> Position | None:
     """Where the daemon says that a shard starts; None for its beginning (TRIM_HORIZON and the like)."""
     if sequence is None or not sequence.isdigit():

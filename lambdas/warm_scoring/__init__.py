@@ -1,0 +1,1 @@
+"""Warm scoring on an event source mapping: what the consumer does, for tenants too small for workers."""
