@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from typing import Any, Final
 
 from botocore.exceptions import ClientError
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 
 STATE_VERSION: Final = 1
 _SLOTS: Final = ("a", "b")
+_COVERS: Final = re.compile(r"[0-9]{1,64}(\.[0-9]{1,9})?|SHARD_END")
 
 
 class S3DetectorStates:
@@ -64,9 +66,9 @@ class S3DetectorStates:
         for slot, name in enumerate(_SLOTS):
             state = self._read(key := self._key(shard, name))
             header, _, snapshot = (state or b"").partition(b"\n")
-            fields = self._decode(header, key) if state is not None else None
-            if fields and (fields.get("version"), fields.get("bundle")) == (STATE_VERSION, self._bundle):
-                found.append((_order(fields["covers"]), slot, fields["covers"], snapshot))
+            covers = self._covers(self._decode(header, key)) if state is not None else ""
+            if covers:
+                found.append((_order(covers), slot, covers, snapshot))
         if not found:
             return None
         _, slot, covers, snapshot = max(found)
@@ -80,6 +82,14 @@ class S3DetectorStates:
         except (ValueError, RecursionError) as error:
             log.warning("s3://%s/%s is damaged, and of no use: %s", self._bucket, key, error)
             return None
+
+    def _covers(self, header: Any) -> str:
+        """What a state of ours covers; empty where it is of another version or bundle, or where it is no state."""
+        ours = {"version": STATE_VERSION, "bundle": self._bundle}
+        if not isinstance(header, dict) or {**header, **ours} != header:
+            return ""
+        covers = header.get("covers")
+        return covers if isinstance(covers, str) and _COVERS.fullmatch(covers) else ""
 
     def _key(self, shard: str, slot: str) -> str:
         return f"{DETECTOR_STATE_PREFIX}{self._application}/{shard}/{slot}"
