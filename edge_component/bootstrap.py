@@ -46,7 +46,7 @@ class EdgeComponent:
         self._nucleus = nucleus
         self._inbox = inbox
         self._on_failed = on_failed
-        self._machines = watching(settings.bundle_path)
+        self._machines = watching(settings.bundle_path, settings.maintenance_path)
         self._lock = StateLock(settings.state_dir, _LOCK_TIMEOUT_S)
         self._dr = self._dr_transport() if settings.dr_enabled else None
         self._spool = Spool(

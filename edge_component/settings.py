@@ -37,6 +37,8 @@ class EdgeSettings:
     state_dir: Path = Path("state")
     # The model bundle's file; empty: the default configuration, and each machine learns from its own readings alone.
     bundle_path: str = ""
+    # Maintenance windows (`plantwatch calendar` writes them); empty: none is known.
+    maintenance_path: str = ""
 
     # How long a reading may wait for company. IoT Core meters in steps of 5 kB: at 50 readings/s a second fills one.
     linger_s: float = 1.0
@@ -81,7 +83,7 @@ class EdgeSettings:
             *self._number_problems(),
             *self._dr_problems(),
             *self._connector_problems(),
-            *bundles.problems(self.bundle_path),
+            *bundles.problems(self.bundle_path, self.maintenance_path),
         ]
         if problems:
             raise InvalidSettings(problems)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
@@ -130,11 +130,10 @@ def replay_file(
 
     Example: plantwatch replay pump.csv --tenant acme --device pump-7 --via edge --report r.json
     """
-    with explained("no more rows are sent; those that were taken are still being stored"):
+    with explained(_INTERRUPTED_REPLAY[via]):
         cloud = _cloud_for(root, tenant, device, via)
         if report is not None:
-            report.parent.mkdir(parents=True, exist_ok=True)
-            report.touch()
+            _expect_writable(report)
         run = Replay(file, device, via)
         try:
             replay(cloud, run, rate=rate, say=say)
@@ -147,6 +146,23 @@ def replay_file(
     show.replay_report(Console(highlight=False), result)
     if not result["ok"]:
         raise typer.Exit(EXIT_INCOMPLETE)
+
+
+_INTERRUPTED_REPLAY: Final = {
+    Via.EDGE: "no more rows are sent; those that the gateway has acknowledged are still being stored",
+    # A thing keeps what waits in memory, and each region takes it at its own pace.
+    Via.THING: "no more rows are sent; those that a region has not acknowledged yet are lost: replay the file again",
+}
+
+
+def _expect_writable(report: Path) -> None:
+    """Whether the report can be written is found out before the work, not after; OSError where it cannot."""
+    report.parent.mkdir(parents=True, exist_ok=True)
+    there = report.exists()
+    with report.open("a"):
+        pass
+    if not there:
+        report.unlink()
 
 
 def _cloud_for(root: Path, tenant: str, device: str, via: Via) -> LocalCloud:

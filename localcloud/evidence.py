@@ -123,7 +123,9 @@ class LakeView:
             levels = letter["topic"].split("/")
             device = levels[3] if levels[0] == "tenants" and len(levels) > 3 else levels[-1]
             found = _MARK_IN_BYTES.search(base64.b64decode(letter["payload"]))
-            yield Refused(device, found[1].decode() if found else "", letter["reason"], letter["detail"])
+            yield Refused(
+                device, found[1].decode("utf-8", "replace") if found else "", letter["reason"], letter["detail"]
+            )
 
     def _lines(self, prefix: str) -> Iterator[Mapping[str, Any]]:
         for key, (_, lines) in self._objects.items():
