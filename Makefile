@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PACKAGES := plantwatch edge_component kcl_consumer lambdas deploy models localcloud benchmarks examples tests
 
-.PHONY: help setup setup-test demo test faults check format up down status reset bench lock clean prerequisites native
+.PHONY: help setup setup-test demo test faults check format up down status reset bench lock clean prerequisites native lambda-zips
 .DELETE_ON_ERROR:
 
 help:
@@ -67,6 +67,10 @@ $(CROSS)/.ready: locks/native.lock | prerequisites
 
 native: $(CROSS)/.ready
 	@$(CROSS)/bin/python -m plantwatch.native.build --for-artefacts
+
+# One zip for each function and machine, into build/lambdas/.
+lambda-zips: setup-test native
+	@for machine in x86_64 aarch64; do $(BIN)/python -m lambdas.package warm_scoring --machine $$machine || exit 1; done
 
 demo: setup
 	@$(BIN)/python -m localcloud
