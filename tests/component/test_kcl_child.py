@@ -196,8 +196,9 @@ def test_who_lost_the_lease_stops_writing(cloud: ConsumerCloud, daemon: FakeDaem
 
 
 def test_an_unreachable_cloud_ends_the_child_before_any_checkpoint(environment: dict[str, str], tmp_path: Path) -> None:
-    only_kinesis = {"AWS_ENDPOINT_URL_KINESIS": environment["AWS_ENDPOINT_URL"]}
-    fake = FakeDaemon({**with_endpoint(environment, NOBODY_LISTENS), **only_kinesis}, tmp_path)
+    # What a start asks for answers: the shard's parents and its state. What a flush writes to does not.
+    start = {f"AWS_ENDPOINT_URL_{service}": environment["AWS_ENDPOINT_URL"] for service in ("KINESIS", "S3")}
+    fake = FakeDaemon({**with_endpoint(environment, NOBODY_LISTENS), **start}, tmp_path)
     try:
         fake.start()
         fake.deliver(numbered(1, 1))
