@@ -48,7 +48,8 @@ class RevokedInPartOnly(Exception):
 def revoke(tenant: Tenant, name: str, targets: Sequence[Target], *, check: bool = False) -> Report:
     """No certificate of the thing `name` is active in either region any more.
 
-    Raises WrongTarget and InvalidTopology before anything is done, RevokedInPartOnly after everything possible was.
+    Raises WrongTarget and InvalidTopology before anything is done, RevokedInPartOnly after everything possible was;
+    UnknownThing where no region has it.
     """
     started = time.monotonic()
     check_thing_name(name)
@@ -70,6 +71,8 @@ def revoke(tenant: Tenant, name: str, targets: Sequence[Target], *, check: bool 
         for target, result in zip(targets, results, strict=True)
         if not isinstance(result, Outcome)
     }
+    if len(failed) == len(targets) and all(isinstance(why, UnknownThing) for why in failed.values()):
+        raise UnknownThing(f"no thing {name} in {' or '.join(failed)}")
     if failed:
         raise RevokedInPartOnly(name, report, failed)
     return report
@@ -86,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     try:
         report = revoke(tenant_from(options), options.thing, targets_from(options), check=options.check)
-    except (InvalidTopology, WrongTarget) as error:
+    except (InvalidTopology, UnknownThing, WrongTarget) as error:
         sys.stderr.write(f"not revoked: {error}\n")
         return 1
     except RevokedInPartOnly as error:
