@@ -1,13 +1,15 @@
 """Readings from any CSV file: the first column is the time, the other numeric columns are signals.
 
 Separators `,` and `;` are recognised (with `;` a decimal comma too). Columns of labels (`label`, `anomaly`,
-`changepoint`) are left out: they are the answer, not a sensor. Columns that hold words are attributes. An empty cell is
-a missing value. A row that is no reading is reported with its line number and reason; the others are unharmed.
+`changepoint`) are left out: they are the answer, not a sensor. Columns that hold words are attributes, and so are those
+that are empty in the first 200 rows, unless there is no other column. An empty cell is a missing value. A row that is
+no reading is reported with its line number and reason; the others are unharmed.
 """
 
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -29,6 +31,9 @@ SEPARATORS: Final = ",;"
 _SAMPLE_ROWS: Final = 200
 # A row of 256 signals of 20 characters is 5 kB; a longer line is no CSV file.
 _LINE_CHARS_MAX: Final = 131_072
+
+
+LEAVE_EMPTY: Final = "leave the cell empty if the value is missing"
 
 
 class Row(NamedTuple):
@@ -107,7 +112,10 @@ def layout_of(path: Path) -> Layout:
     except csv.Error as error:
         raise InvalidFile(f"{path}: {error}") from None
     _check_header(path, header, separator)
-    numeric = [_is_signal(name, index, sample, separator) for index, name in enumerate(header)]
+    # A column that nobody has filled yet is more often one for remarks than a sensor; it is one where nothing else is.
+    numeric = [_is_signal(name, index, sample, separator, unfilled=False) for index, name in enumerate(header)]
+    if not any(numeric):
+        numeric = [_is_signal(name, index, sample, separator, unfilled=True) for index, name in enumerate(header)]
     if not any(numeric):
         raise InvalidFile(f"{path}: no numeric column beside the time")
     if sum(numeric) > SIGNALS_MAX:
@@ -133,20 +141,21 @@ def _check_header(path: Path, header: Sequence[str], separator: str) -> None:
         raise InvalidFile(f"{path}: {error}") from None
 
 
-def _is_signal(name: str, index: int, sample: Sequence[Sequence[str]], separator: str) -> bool:
+def _is_signal(name: str, index: int, sample: Sequence[Sequence[str]], separator: str, *, unfilled: bool) -> bool:
+    """`unfilled` is the answer for a column that is empty in all of the sample."""
     if index == 0 or name.lower() in LABELS:
         return False
     cells = [cells[index].strip() for cells in sample if index < len(cells)]
     filled = [cell for cell in cells if cell]
     numbers = sum(_number(cell, separator) is not None for cell in filled)
-    return 2 * numbers > len(filled) if filled else True
+    return 2 * numbers > len(filled) if filled else unfilled
 
 
 def _row(
     number: int, cells: list[str], header: list[str], numeric: list[bool], separator: str, received_at: EpochMs
 ) -> Row:
     if len(cells) != len(header):
-        raise InvalidReading(RejectionReason.MALFORMED_ROW, f"{len(cells)} cells, {len(header)} columns")
+        raise InvalidReading(RejectionReason.MALFORMED_ROW, width_problem(cells, len(header), separator))
     if "\ufffd" in "".join(cells):
         raise InvalidReading(RejectionReason.WRONG_ENCODING, "not UTF-8")
     row = Row(number, parse_timestamp(cells[0], received_at=received_at), {}, {}, ())
@@ -157,6 +166,8 @@ def _row(
             value = _number(cell, separator)
             if value is None:
                 raise InvalidReading(RejectionReason.NOT_A_NUMBER, f"{name}={cell[:40]!r}")
+            if math.isnan(value):
+                raise InvalidReading(RejectionReason.NOT_FINITE, f"{name}={cell[:40]!r}: {LEAVE_EMPTY}")
             row.signals[name] = finite(name, value)
         elif is_signal:
             missing.append(name)
@@ -165,7 +176,19 @@ def _row(
     return row._replace(missing=tuple(missing))
 
 
+def width_problem(cells: Sequence[str], width: int, separator: str) -> str:
+    """What is wrong with a row that has not as many cells as the header has columns."""
+    if len(cells) == 1:
+        others = [other for other in SEPARATORS if other != separator and cells[0].count(other) == width - 1]
+        if others:
+            return f"its cells are separated by {others[0]} and not by {separator} as the header's"
+    return f"{len(cells)} {'cell' if len(cells) == 1 else 'cells'}, but the header has {width}"
+
+
 def _number(cell: str, separator: str) -> float | None:
+    # Python reads 1_0 as 10, which nobody else does: such a cell is a name or a damaged number.
+    if "_" in cell:
+        return None
     try:
         return float(cell.replace(",", ".") if separator == ";" else cell)
     except ValueError:

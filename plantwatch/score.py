@@ -19,14 +19,14 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TextIO
 
-from plantwatch.csvfile import Layout, layout_of
+from plantwatch.csvfile import LEAVE_EMPTY, Layout, layout_of, width_problem
 from plantwatch.detectors.series import SeriesDetector
+from plantwatch.files import written_whole
 
 HEADER: Final = "timestamp,score,anomaly\n"
 # About every tenth of a second a look at how far we are.
@@ -58,8 +58,10 @@ class Rows:
         self.first_repeated_line: int | None = None
         self._names = layout.header
         self._columns = [index for index, is_signal in enumerate(layout.numeric) if is_signal]
+        self._separator = layout.separator
         self._decimal_comma = layout.separator == ";"
-        self._cells = csv.reader(lines, delimiter=layout.separator)
+        self._underscore = False
+        self._cells = csv.reader(self._watched(lines), delimiter=layout.separator)
 
     @property
     def signals(self) -> int:
@@ -73,6 +75,13 @@ class Rows:
         except csv.Error as error:
             raise self._unscorable(str(error)) from None
 
+    def _watched(self, lines: Iterable[str]) -> Iterator[str]:
+        """Python reads 1_0 as 10, which nobody else does. A look at the line costs less than one at each cell."""
+        for line in lines:
+            if "_" in line:
+                self._underscore = True
+            yield line
+
     def _checked(self) -> Iterator[tuple[str, list[float | None]]]:
         width, columns = len(self._names), self._columns
         previous: Any = None
@@ -80,7 +89,7 @@ class Rows:
             if len(cells) != width:
                 if not cells:
                     continue
-                raise self._unscorable(f"{len(cells)} cells, but the header has {width}")
+                raise self._unscorable(width_problem(cells, width, self._separator))
             time = cells[0]
             moment = self._moment(time)
             if previous is not None:
@@ -88,8 +97,9 @@ class Rows:
             previous = moment
             try:
                 values: list[float | None] = [float(cells[column]) for column in columns]
-                if not math.isfinite(sum(values)):  # type: ignore[arg-type]
+                if self._underscore or not math.isfinite(sum(values)):  # type: ignore[arg-type]
                     values = self._values(cells)
+                    self._underscore = False
             except ValueError:
                 values = self._values(cells)
             self.read += 1
@@ -102,7 +112,7 @@ class Rows:
                 # Any one character may stand between date and time, also one that would break our own output.
                 if time[10:11] in _BETWEEN_DATE_AND_TIME:
                     return datetime.fromisoformat(time)
-            elif math.isfinite(number := float(time)):
+            elif "_" not in time and math.isfinite(number := float(time)):
                 return number
         except ValueError:
             pass
@@ -125,11 +135,14 @@ class Rows:
         for column in self._columns:
             cell = cells[column].strip()
             try:
+                if "_" in cell:
+                    raise ValueError
                 value = float(cell.replace(",", ".") if self._decimal_comma else cell) if cell else None
             except ValueError:
                 raise self._unscorable(f"{self._names[column]} is {cell[:40]!r}, no number") from None
             if value is not None and not math.isfinite(value):
-                raise self._unscorable(f"{self._names[column]} is {cell[:40]!r}, not finite")
+                advice = f": {LEAVE_EMPTY}" if math.isnan(value) else ""
+                raise self._unscorable(f"{self._names[column]} is {cell[:40]!r}, not finite{advice}")
             values.append(value)
         return values
 
@@ -171,15 +184,14 @@ def score_file(
     Raises Unscorable or InvalidFile for what is wrong with the file, OSError for what is wrong with the disk.
     """
     layout = layout_of(source)
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with source.open("rb") as raw, unfinished.open("w", encoding="utf-8", newline="") as output:
-            lines = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="replace", newline="")
-            rows = Rows(lines, layout)
-            _write_verdicts(rows, make(rows.signals), train_rows, output, lambda: report(raw.tell()))
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with (
+        written_whole(target) as unfinished,
+        source.open("rb") as raw,
+        unfinished.open("w", encoding="utf-8", newline="") as output,
+    ):
+        lines = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="replace", newline="")
+        rows = Rows(lines, layout)
+        _write_verdicts(rows, make(rows.signals), train_rows, output, lambda: report(raw.tell()))
     return Scored(rows.read, rows.repeated_times, rows.first_repeated_line)
 
 

@@ -29,6 +29,7 @@ from models.registry import RegistryRefused
 from models.stores import InvalidPlace, store_at
 from plantwatch.bundle.container import load as load_bundle
 from plantwatch.bundle.model import Bundle, InvalidBundle
+from plantwatch.files import written_whole
 from plantwatch.maintenance import MaintenanceWindow
 from plantwatch.maintenance import windows_from as read_windows
 from plantwatch.ports import DeliveryFailed
@@ -179,12 +180,8 @@ def check_target(path: Path) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """A report as a file, which appears complete or not at all."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with written_whole(path) as unfinished:
         unfinished.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 class Rows:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from safetensors import SafetensorError, deserialize
 from plantwatch.bundle import manifest
 from plantwatch.bundle.model import Bundle, BundleProblem, InvalidBundle
 from plantwatch.detectors.prior import PRIOR_CELLS
+from plantwatch.files import written_whole
 
 # 256 signals of two views of 1 kB, 1 kB of manifest each, and the names of 1,000 sources: under 1 MB.
 BUNDLE_BYTES_MAX: Final = 4 * 1024 * 1024
@@ -68,12 +68,9 @@ def write(bundle: Bundle) -> bytes:
 
 def save(bundle: Bundle, path: Path) -> None:
     """The bundle as a file, which appears complete or not at all. OSError where the disk refuses."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        unfinished.write_bytes(write(bundle))
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    data = write(bundle)
+    with written_whole(path) as unfinished:
+        unfinished.write_bytes(data)
 
 
 def _header(data: bytes) -> dict[str, Any]:

@@ -6,8 +6,9 @@ the installed package does not know the laptop edition or the control machine, a
 
 from __future__ import annotations
 
+import signal
 from importlib.metadata import entry_points
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -15,6 +16,12 @@ from plantwatch import __version__
 
 GROUP = "plantwatch.commands"
 _INTERRUPTED = 130
+
+
+def _end(number: int, _: object) -> NoReturn:
+    """An orderly end, in which whatever is open is closed; whoever asks twice does not want to wait for it."""
+    signal.signal(number, signal.SIG_DFL)
+    raise SystemExit(128 + number)
 
 
 def _version(wanted: bool) -> None:
@@ -51,6 +58,7 @@ def application() -> typer.Typer:
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, _end)
     try:
         application()()
     except KeyboardInterrupt:  # while the commands were being loaded: nothing has begun

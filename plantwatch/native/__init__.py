@@ -6,7 +6,7 @@
     novelty.py   the live detector
 
 Whoever needs a detector asks here. Where there is no usable library, or after `use(False)`, the pure version is
-made, and one log line says so. States are interchangeable.
+made, and one warning a process says so. States are interchangeable.
 """
 
 from __future__ import annotations
@@ -55,5 +55,5 @@ def _loaded() -> NoveltyCore | None:
     try:
         return NoveltyCore(library.load())
     except (library.Unusable, ValueError, AttributeError) as error:
-        logger.info("the pure Python detectors are used, not the native core: %s", error)
+        logger.warning("the pure Python detectors are used, not the native core: %s", error)
         return None

@@ -41,6 +41,7 @@ def test_an_empty_cell_is_a_missing_value(tmp_path: Path) -> None:
     ("line", "reason"),
     [
         ("1600000001,x", RejectionReason.NOT_A_NUMBER),
+        ("1600000001,1_0", RejectionReason.NOT_A_NUMBER),
         ("1600000001,nan", RejectionReason.NOT_FINITE),
         ("1600000001,-inf", RejectionReason.NOT_FINITE),
         ("1600000001,1e999", RejectionReason.NOT_FINITE),
@@ -102,3 +103,31 @@ def test_what_is_wrong_with_a_file_is_said_as_one_would_mend_it(tmp_path: Path, 
 def test_a_word_in_a_column_of_numbers_is_a_bad_row_and_quoted(tmp_path: Path) -> None:
     rows = rows_of(tmp_path, "t,v\n1600000000,1\n1600000001,n/a\n1600000002,2\n")
     assert rows[1] == BadRow(3, RejectionReason.NOT_A_NUMBER, "v='n/a'")
+
+
+def test_a_column_that_is_filled_late_is_no_sensor_unless_it_is_the_only_one(tmp_path: Path) -> None:
+    early = "".join(f"{1_600_000_000 + at},{at},\n" for at in range(200))
+    rows = rows_of(tmp_path, f"t,v,remarks\n{early}1600000200,1,oil changed\n")
+    assert isinstance(rows[-1], Row)
+    assert (rows[-1].signals, rows[-1].attributes) == ({"v": 1.0}, {"remarks": "oil changed"})
+    assert isinstance(rows[0], Row)
+    assert rows[0].missing == ()
+    early = "".join(f"{1_600_000_000 + at},\n" for at in range(200))
+    rows = rows_of(tmp_path, f"t,v\n{early}1600000200,1\n")
+    assert isinstance(rows[-1], Row)
+    assert rows[-1].signals == {"v": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("line", "detail"),
+    [
+        ("1600000001;1;2", "its cells are separated by ; and not by , as the header's"),
+        ("1600000001", "1 cell, but the header has 3"),
+        ("1600000001,1", "2 cells, but the header has 3"),
+        ("1600000001,NaN,2", "v='NaN': leave the cell empty if the value is missing"),
+    ],
+)
+def test_a_bad_row_says_how_to_mend_it(tmp_path: Path, line: str, detail: str) -> None:
+    [_, bad] = rows_of(tmp_path, f"t,v,w\n1600000000,1,2\n{line}\n")
+    assert isinstance(bad, BadRow)
+    assert bad.detail == detail

@@ -123,6 +123,23 @@ def test_an_empty_cell_is_a_missing_value(tmp_path: Path, out: Path) -> None:
     assert len(output(out / "a.csv")) == 501
 
 
+def test_an_underscore_among_words_is_none_among_numbers(tmp_path: Path, out: Path) -> None:
+    rows = one_signal(300)
+    plain = written(tmp_path / "a.csv", "t,v,note", [f"{row},all well" for row in rows])
+    named = written(tmp_path / "b.csv", "t,v,note", [f"{row},all_well" for row in rows])
+    assert run(plain, named, "--out-dir", out).exit_code == 0
+    assert output(out / "a.csv") == output(out / "b.csv")
+
+
+def test_a_column_for_remarks_that_is_filled_late_harms_nothing(tmp_path: Path, out: Path) -> None:
+    rows = [f"{row}," for row in one_signal(300)]
+    rows[250] += "oil changed"
+    file = written(tmp_path / "a.csv", "t,v,remarks", rows)
+    result = run(file, "--out-dir", out)
+    assert result.exit_code == 0, result.output
+    assert len(output(out / "a.csv")) == 301
+
+
 def test_a_repeated_time_is_scored_in_the_order_of_the_file_and_said(tmp_path: Path, out: Path) -> None:
     """Clocks that are set back for the winter write such files; NAB has four of them among 31."""
     rows = one_signal(50)
@@ -140,7 +157,11 @@ BROKEN = {
     "a word among numbers": ("t,v\n2024-01-01,1\n2024-01-02,2\n2024-01-03,broken\n", "line 4: v is 'broken'"),
     "not finite": ("t,v\n2024-01-01,1\n2024-01-02,inf\n", "line 3: v is 'inf', not finite"),
     "a cell too many": ("t,v\n2024-01-01,1\n2024-01-02,2,3\n", "line 3: 3 cells, but the header has 2"),
-    "mixed separators": ("t,v\n2024-01-01,1\n2024-01-02;2\n", "line 3: 1 cells, but the header has 2"),
+    "another separator": ("t,v\n2024-01-01,1\n2024-01-02;2\n", "line 3: its cells are separated by ; and not by ,"),
+    "a cell too few": ("t,v\n2024-01-01,1\n2024-01-02\n", "line 3: 1 cell, but the header has 2"),
+    "what only Python reads as a number": ("t,v\n1,1\n2,1_0\n3,1\n", "line 3: v is '1_0', no number"),
+    "what only Python reads as a time": ("t,v\n1,1\n1_0,2\n", "line 3: '1_0' is no time"),
+    "NaN": ("t,v\n2024-01-01,1\n2024-01-02,NaN\n", "line 3: v is 'NaN', not finite: leave the cell empty if the value"),
     "no time": ("t,v\n2024-01-01,1\nyesterday,2\n", "line 3: 'yesterday' is no time"),
     "a time that would break the output": (
         't,v\n"2024-01-01,10:00:00",1\n',
