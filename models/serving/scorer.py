@@ -17,9 +17,9 @@ from datetime import UTC, datetime
 from typing import Final
 
 from models.serving.formats import Answer, Instance, InvalidRequest, Values
+from plantwatch import native
 from plantwatch.bundle.model import Bundle
 from plantwatch.detectors.base import score_of
-from plantwatch.detectors.novelty import Novelty
 from plantwatch.explain import price_of_looks
 from plantwatch.machine import Machines
 from plantwatch.telemetry import EpochMs, Reading
@@ -40,7 +40,7 @@ class Memory:
         self.signals = tuple(bundle.priors)
         self._detectors = []
         for prior in bundle.priors.values():
-            detector = Novelty(parameters)
+            detector = native.novelty(parameters)
             # Of age, so that it may be asked; the tail it rests on is the fleet's.
             detector.restore(prior.state(parameters.warm_up, parameters.block))
             self._detectors.append(detector)

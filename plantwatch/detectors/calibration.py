@@ -16,8 +16,10 @@ anomalies: Laxhammar and Falkman, 2014).
 from __future__ import annotations
 
 import math
+import operator
 from array import array
 from collections.abc import Mapping
+from functools import reduce
 from typing import Any, Final
 
 from plantwatch.detectors.base import SURPRISE_MAX
@@ -33,6 +35,8 @@ FORGET_READINGS: Final = 1500
 PRIOR_READINGS: Final = 100.0
 # A young detector's surprises are 2 to 5 times as frequent as they say (see `plantwatch.detectors.twofold`).
 _PRIOR_FREQUENCY: Final = 3.0
+# What SURPRISE_MAX says. After a million readings the prior is no number any more, and a share may be 0.
+_SHARE_MIN: Final = 1e-12
 # Weights grow instead of all counts shrinking; they are brought down long before they lose digits.
 _WEIGHT_MAX: Final = 1e9
 
@@ -52,12 +56,13 @@ class Calibration:
         """The calibrated surprise; then this reading is counted."""
         place = _bin(surprise, unrest)
         # The mid-p value: half of those in the same bin, so that neither few bins nor equal readings bias it.
-        as_rare = sum(self._counts[place:]) - 0.5 * self._counts[place]
+        # One after the other: from Python 3.12 on `sum` compensates for rounding, and scores must not depend on that.
+        as_rare = reduce(operator.add, self._counts[place:], 0.0) - 0.5 * self._counts[place]
         believed = min(1.0, _PRIOR_FREQUENCY * math.pow(10.0, -surprise)) if surprise > 0.0 else 1.0
         share = (as_rare + self._prior * believed) / (self._total + self._prior)
         self._count(place)
         # Nothing can be less remarkable than a reading on its short mean.
-        return min(-math.log10(share), SURPRISE_MAX) if place and share < 1.0 else 0.0
+        return -math.log10(max(share, _SHARE_MIN)) if place and share < 1.0 else 0.0
 
     def _count(self, place: int) -> None:
         self._counts[place] += self._weight

@@ -157,3 +157,11 @@ def test_a_calibration_keeps_its_shares_when_its_weights_are_brought_down() -> N
     chance = random.Random(10)
     late = [calibration.step(max(0.0, chance.gauss(0.0, 1.0)), 1.0) for _ in range(40_000)][29_000:]
     assert 0.007 <= sum(calibrated >= 2.0 for calibrated in late) / len(late) <= 0.013
+
+
+def test_a_calibration_outlives_its_prior() -> None:
+    """After some million readings it has been brought down until it is 0; what was never met is as rare as can be."""
+    calibration = Calibration()
+    calibration.step(0.0, 1.0)
+    calibration.restore({**calibration.state(), "prior": 0.0})
+    assert calibration.step(11.9, 1.0) == 12.0
