@@ -87,6 +87,19 @@ def backtest(
     )
 
 
+def trained_on(bundle: Bundle, extents: Sequence[Extent]) -> list[str]:
+    """The names of those sources that the bundle's training had too, of a time that it covered."""
+    training = bundle.training
+    if training is None:
+        return []
+    names = ((extent.source.rpartition("/")[2], extent) for extent in extents)
+    return [
+        name
+        for name, extent in names
+        if name in training.sources and extent.first <= training.last and training.first <= extent.last
+    ]
+
+
 def as_json(result: Backtest) -> dict[str, Any]:
     """The report: every figure of the terminal's tables, and every incident."""
     return {

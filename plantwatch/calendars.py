@@ -17,19 +17,30 @@ import io
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
+from pathlib import Path
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from plantwatch.ics import CalendarProblem, Event, InvalidCalendar, Property, parse
-from plantwatch.maintenance import EVERY_DEVICE, NAME_CHARS_MAX, WINDOWS_MAX, MaintenanceWindow
+from plantwatch.maintenance import (
+    EVERY_DEVICE,
+    NAME_CHARS_MAX,
+    WINDOWS_MAX,
+    Maintenance,
+    MaintenanceWindow,
+    windows_from,
+)
+from plantwatch.settings import InvalidSettings
 from plantwatch.telemetry import OBSERVED_AT_MAX, OBSERVED_AT_MIN, EpochMs
 
-__all__ = ["CalendarProblem", "InvalidCalendar", "MONTHS_MAX", "read_calendar"]
+__all__ = ["CalendarProblem", "InvalidCalendar", "MONTHS_MAX", "read_calendar", "windows_at"]
 
 # Three years ahead; whoever plans further reads the file again before then.
 MONTHS_MAX: Final = 36
 # Of one file, those before its first window included: two seconds' work. Twice a day since 1970 are 40,000.
 OCCURRENCES_MAX: Final = 200_000
+# 10,000 windows of 160 B.
+_WINDOWS_BYTES_MAX: Final = 4_000_000
 _MONTH: Final = timedelta(days=30.4375)
 _DAY: Final = timedelta(days=1)
 # Within them arithmetic with times and zones cannot overflow, and no plant has a calendar beyond.
@@ -66,6 +77,22 @@ class _Length(NamedTuple):
 
     def after(self, begins: _Moment) -> datetime:
         return begins._replace(wall=begins.wall + timedelta(days=self.days)).at() + self.rest
+
+
+def windows_at(path: Path, *, begin: EpochMs) -> Maintenance:
+    """The windows of a file: of an .ics calendar those of three years from `begin` on, or windows as JSON.
+
+    InvalidSettings names the file, OSError is the disk's.
+    """
+    try:
+        if path.suffix.lower() == ".ics":
+            return Maintenance(read_calendar(path.read_bytes(), begin=begin, months=MONTHS_MAX))
+        with path.open("rb") as file:
+            return windows_from(file.read(_WINDOWS_BYTES_MAX).decode("utf-8", "replace"))
+    except InvalidCalendar as error:
+        raise InvalidSettings([f"{path}: {error}"]) from None
+    except InvalidSettings as error:
+        raise InvalidSettings([f"{path}: {problem}" for problem in error.problems]) from None
 
 
 def read_calendar(

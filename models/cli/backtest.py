@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from models.backtest import Backtest, alerts_of, as_json, backtest
+from models.backtest import Backtest, alerts_of, as_json, backtest, trained_on
 from models.cli.common import (
+    CALENDAR,
     Rows,
     bundle_at,
     bundle_from,
@@ -43,7 +44,7 @@ def run(
     bundle: Annotated[Path | None, typer.Option(help="The bundle to try; without one, standard parameters.")] = None,
     config: Annotated[Path | None, typer.Option(help="JSON file with parameters, instead of a bundle.")] = None,
     labels: Annotated[Path | None, typer.Option(help="Operators' labels (see `plantwatch labels`).")] = None,
-    maintenance: Annotated[Path | None, typer.Option(help="JSON file of maintenance windows.")] = None,
+    calendar: Annotated[Path | None, CALENDAR] = None,
     against: Annotated[Path | None, typer.Option(help="Shadow run: the bundle to hold it against.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write everything as JSON here.")] = None,
     thresholds: Annotated[bool, typer.Option(help="Also count alerts at other thresholds (slower).")] = True,
@@ -58,10 +59,11 @@ def run(
     """
     with refusals("backtest"):
         tried, old = bundle_from(bundle, config), None if against is None else bundle_at(against)
-        said, windows = labels_from(labels), windows_from(maintenance)
+        said = labels_from(labels)
         if report is not None:
             check_target(report)
         with recordings(files or [], from_lake, tenant, since, until) as series:
+            windows = windows_from(calendar, series)
             result = backtest(series, tried, labels=said, windows=windows, against=old, thresholds=thresholds)
         _show(result)
         if report is not None:
@@ -72,6 +74,9 @@ def run(
 def _show(result: Backtest) -> None:
     bundle = result.bundle
     output.print(f"{bundle.name} ({bundle.digest}) on {result.machine_days:.1f} machine-days", markup=False)
+    for bundle in (result.bundle, *([result.old] if result.old else [])):
+        for name in trained_on(bundle, result.extents):
+            output.print(f"{name} is among what {bundle.name} was trained on: this is no test of it", markup=False)
     _show_machines(result)
     _show_incidents("incidents", result.found, result)
     if result.has_truth:
@@ -81,8 +86,9 @@ def _show(result: Backtest) -> None:
     if result.change is not None and result.old is not None:
         _show_change(result, result.change, result.old.name)
     for extent in result.extents:
-        if extent.repeated_times:
-            output.print(f"{extent.source}: {extent.repeated_times} times are repeated", markup=False)
+        if count := extent.repeated_times:
+            times = "time is" if count == 1 else "times are"
+            output.print(f"{extent.source}: {count} {times} repeated", markup=False)
     for label in result.unused:
         output.print(unused(label), markup=False)
 

@@ -29,12 +29,12 @@ from models.registry import RegistryRefused
 from models.stores import InvalidPlace, store_at
 from plantwatch.bundle.container import load as load_bundle
 from plantwatch.bundle.model import Bundle, InvalidBundle
+from plantwatch.calendars import windows_at
 from plantwatch.files import written_whole
 from plantwatch.maintenance import MaintenanceWindow
-from plantwatch.maintenance import windows_from as read_windows
 from plantwatch.ports import DeliveryFailed
 from plantwatch.settings import InvalidSettings, load
-from plantwatch.telemetry import EpochMs, InvalidReading, Reading, checked_name, isoformat
+from plantwatch.telemetry import OBSERVED_AT_MIN, EpochMs, InvalidReading, Reading, checked_name, isoformat
 from plantwatch.watch_config import WatchConfig
 
 EXIT_FAILED: Final = 1
@@ -43,10 +43,10 @@ EXIT_BAD_INPUT: Final = 2
 _CONFIG_BYTES_MAX: Final = 1_000_000
 # About every second a look at how far we are.
 _READINGS_PER_REPORT: Final = 10_000
-# 10,000 windows of 160 B.
-_WINDOWS_BYTES_MAX: Final = 4_000_000
 # Wider than any row: eight cells of at most 1,024 characters.
 _WIDE: Final = 10_000
+
+CALENDAR: Final = typer.Option("--calendar", "--maintenance", help="Maintenance: an .ics file, or windows as JSON.")
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 output = Console(highlight=False, soft_wrap=True)
@@ -157,16 +157,13 @@ def unused(label: Label) -> str:
     return f"label without effect: {label.device} was not watched from {since} to {until}"
 
 
-def windows_from(path: Path | None) -> tuple[MaintenanceWindow, ...]:
-    """The maintenance windows of a JSON file, as the runtimes get it."""
+def windows_from(path: Path | None, series: Sequence[Series]) -> tuple[MaintenanceWindow, ...]:
+    """The maintenance windows of a file; of a calendar those of three years from the machines' first reading on."""
     if path is None:
         return ()
-    with path.open("rb") as file:
-        text = file.read(_WINDOWS_BYTES_MAX)
-    try:
-        return read_windows(text.decode("utf-8", "replace")).windows
-    except InvalidSettings as error:
-        raise InvalidSettings([f"{path}: {problem}" for problem in error.problems]) from None
+    firsts = (next(iter(one.read()), None) for one in series)
+    begin = min((reading.observed_at for reading in firsts if reading is not None), default=OBSERVED_AT_MIN)
+    return windows_at(path, begin=begin).windows
 
 
 def check_target(path: Path) -> None:

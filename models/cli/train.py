@@ -10,6 +10,7 @@ import typer
 
 from models.catalogue import AUTO, CATALOGUE
 from models.cli.common import (
+    CALENDAR,
     Rows,
     check_target,
     config_from,
@@ -25,6 +26,7 @@ from models.history import InvalidHistory, Series
 from models.labels import Label
 from models.training import Trained, Wish, train
 from plantwatch.bundle.container import save
+from plantwatch.bundle.model import Bundle, Calibration
 from plantwatch.maintenance import MaintenanceWindow
 from plantwatch.settings import InvalidSettings
 from plantwatch.telemetry import EpochMs, InvalidReading, parse_timestamp
@@ -50,7 +52,7 @@ def run(
     config: Annotated[Path | None, typer.Option(help="JSON file with parameters, instead of --detector.")] = None,
     alerts_per_day: Annotated[float, typer.Option(help="Wanted at most, of a machine that is well.")] = 0.1,
     labels: Annotated[Path | None, typer.Option(help="Operators' labels (see `plantwatch labels`).")] = None,
-    maintenance: Annotated[Path | None, typer.Option(help="JSON file of maintenance windows.")] = None,
+    calendar: Annotated[Path | None, CALENDAR] = None,
     created_at: Annotated[str | None, typer.Option(help="Without it, the time of the last reading.")] = None,
 ) -> None:
     """Learn what is normal from two thirds of each machine's time, and choose the threshold on the last third.
@@ -68,10 +70,10 @@ def run(
             alerts_per_day,
             None if created_at is None else _time(created_at),
         )
-        said, windows = labels_from(labels), windows_from(maintenance)
+        said = labels_from(labels)
         check_target(out)
         with recordings(files or [], from_lake, tenant, since, until) as series:
-            trained = _trained(series, wish, said, windows)
+            trained = _trained(series, wish, said, windows_from(calendar, series))
         save(trained.bundle, out)
         _show(trained)
         console.print(f"written: {out}", markup=False)
@@ -121,7 +123,14 @@ def _show(trained: Trained) -> None:
         output.print(unused(label), markup=False)
     output.print(
         f"{bundle.name} ({bundle.digest}): {bundle.training.machines} machines, {bundle.training.rows:,} readings, "
-        f"{len(bundle.priors)} signals; {bundle.expected_alerts_per_day:.3f} alerts per machine and day on "
-        f"{days:.1f} machine-days that it was not learnt from",
+        f"{len(bundle.priors)} signals; {_rate(bundle, bundle.calibration)}",
         markup=False,
     )
+
+
+def _rate(bundle: Bundle, seen: Calibration) -> str:
+    """What its own time says of alerts to come."""
+    where = f"{seen.machine_days:.1f} machine-days that it was not learnt from"
+    if bundle.expected_alerts_per_day == 0.0:
+        return f"no alert on {where}: {seen.none_text}"
+    return f"{bundle.expected_alerts_per_day:.3f} alerts per machine and day on {where}"

@@ -74,6 +74,11 @@ class Calibration(NamedTuple):
     scores: tuple[tuple[float, float], ...]
     """(share of readings, the score that they do not exceed), by rising share."""
 
+    @property
+    def none_text(self) -> str:
+        """What no alert in this time says of the rate: the rule of three (Hanley and Lippman-Hand, 1983)."""
+        return f"fewer than {3.0 / self.machine_days:.2g} a day (95 %)"
+
 
 @dataclass(frozen=True)
 class Bundle:

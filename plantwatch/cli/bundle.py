@@ -170,13 +170,20 @@ def _lines(bundle: Bundle) -> list[tuple[str, str]]:
         lines.append(("scores there", scores))
         lines.append(("alerts there", f"{calibration.alerts} in {calibration.machine_days:.2f} machine-days"))
     if bundle.expected_alerts_per_day is not None:
-        lines.append(("to be expected", f"{bundle.expected_alerts_per_day:.3g} alerts a day and machine"))
+        lines.append(("to be expected", _expected(bundle, bundle.expected_alerts_per_day)))
     for signal, prior in bundle.priors.items():
         low, high = prior.band()
         novel = max(prior.raw.count, prior.slow.count) / prior.weight if prior.weight else 0.0
         known = f"{prior.readings:,} readings of {prior.machines} machines, new to a newcomer: {novel:.2%}"
         lines.append((f"prior {signal}", f"{low:.6g} to {high:.6g}; {known}"))
     return lines
+
+
+def _expected(bundle: Bundle, alerts_per_day: float) -> str:
+    seen = bundle.calibration
+    if alerts_per_day == 0.0 and seen is not None and seen.machine_days > 0.0:
+        return f"none in {seen.machine_days:.1f} machine-days: {seen.none_text}"
+    return f"{alerts_per_day:.3g} alerts a day and machine"
 
 
 def _day(at: EpochMs) -> str:

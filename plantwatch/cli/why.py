@@ -11,19 +11,30 @@ from rich.console import Console
 
 from plantwatch.bundle.container import load as load_bundle
 from plantwatch.bundle.model import InvalidBundle
-from plantwatch.calendars import InvalidCalendar, read_calendar
+from plantwatch.calendars import MONTHS_MAX, windows_at
 from plantwatch.csvfile import InvalidFile
 from plantwatch.hindsight import why_at
 from plantwatch.machine import Machines, WatchConfig
-from plantwatch.maintenance import Maintenance, windows_from
+from plantwatch.maintenance import Maintenance
 from plantwatch.settings import InvalidSettings, load
-from plantwatch.telemetry import OBSERVED_AT_MAX, EpochMs, InvalidReading, isoformat, parse_timestamp
+from plantwatch.telemetry import (
+    OBSERVED_AT_MAX,
+    OBSERVED_AT_MIN,
+    InvalidReading,
+    RejectionReason,
+    isoformat,
+    parse_timestamp,
+)
 from plantwatch.why import Because, WhyNot
 
 EXIT_BAD_INPUT: Final = 2
-# A calendar for a recorded file begins before anything that a file can hold.
-_MONTHS_AROUND: Final = 36
+# Of a calendar, the time around the reading: what is far from it suppresses nothing.
 _MONTH_MS: Final = 30 * 86_400_000
+
+_TIMES: Final = {
+    RejectionReason.INVALID_TIMESTAMP: "no time; write 2026-03-06T12:30Z or epoch seconds",
+    RejectionReason.TIMESTAMP_OUT_OF_RANGE: "not between 1990 and 2100",
+}
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -47,14 +58,16 @@ def why(
     """
     try:
         moment = parse_timestamp(at, received_at=OBSERVED_AT_MAX)
-        machines = _machines(bundle, config, _maintenance(calendar, moment))
+        begin = max(OBSERVED_AT_MIN, moment - MONTHS_MAX // 2 * _MONTH_MS)
+        maintenance = windows_at(calendar, begin=begin) if calendar else Maintenance()
+        machines = _machines(bundle, config, maintenance)
         with console.status("watching the file") as status:
             answer = why_at(file, moment, machines, lambda rows: status.update(f"watching the file: {rows:,} rows"))
     except OSError as error:
         _refuse(f"{error.filename or file}: {error.strerror or error}")
     except InvalidReading as error:
-        _refuse(f"--at {at[:40]!r}: {error.reason}")
-    except (InvalidFile, InvalidSettings, InvalidBundle, InvalidCalendar) as error:
+        _refuse(f"--at {at[:40]!r}: {_TIMES.get(error.reason, str(error.reason))}")
+    except (InvalidFile, InvalidSettings, InvalidBundle) as error:
         _refuse(str(error))
     typer.echo(json.dumps(_fields(answer)) if as_json else _text(answer))
 
@@ -81,18 +94,6 @@ def _config(path: Path) -> WatchConfig:
         return load(WatchConfig, values)
     except InvalidSettings as error:
         raise InvalidSettings([f"{path}: {problem}" for problem in error.problems]) from None
-
-
-def _maintenance(path: Path | None, at: EpochMs) -> Maintenance:
-    if path is None:
-        return Maintenance()
-    try:
-        if path.suffix == ".ics":
-            begin = at - _MONTHS_AROUND // 2 * _MONTH_MS
-            return Maintenance(read_calendar(path.read_bytes(), begin=begin, months=_MONTHS_AROUND))
-        return windows_from(path.read_text("utf-8"))
-    except (InvalidCalendar, InvalidSettings, UnicodeDecodeError) as error:
-        raise InvalidSettings([f"{path}: {error}"]) from None
 
 
 def _refuse(problem: str) -> NoReturn:

@@ -243,7 +243,7 @@ def test_the_command_judges_by_the_states_and_the_calendar_it_is_given(app: type
     ("arguments", "problem"),
     [
         (["missing.csv", "--at", "1700000000"], "No such file"),
-        (["pump.csv", "--at", "yesterday"], "invalid_timestamp"),
+        (["pump.csv", "--at", "yesterday"], "no time; write 2026-03-06T12:30Z or epoch seconds"),
         (["pump.csv", "--at", "1600000000"], "begins at"),
         (["pump.csv", "--at", "1800000000"], "ends at"),
         (["bad.csv", "--at", "1700000050"], "bad.csv: line 3: not_a_number"),

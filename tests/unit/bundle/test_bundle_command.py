@@ -11,7 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from plantwatch.bundle.container import load, save
-from plantwatch.bundle.model import Bundle
+from plantwatch.bundle.model import Bundle, Calibration
 from plantwatch.cli.bundle import register
 from plantwatch.watch_config import WatchConfig
 from tests.unit.bundle.fleets import a_bundle, record
@@ -59,6 +59,14 @@ def test_make_verify_inspect(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "config.json", "new.bundle", "pump-0.csv", "pump-1.csv", "pump-2.csv",
     ]  # fmt: skip
+
+
+def test_no_alert_in_a_few_days_is_no_promise(tmp_path: Path) -> None:
+    seen = Calibration(1350, 4.7, 0, ((0.5, 0.0), (1.0, 0.2)))
+    save(Bundle("pumps", calibration=seen, expected_alerts_per_day=0.0), tmp_path / "p.bundle")
+    assert "none in 4.7 machine-days: fewer than 0.64 a day (95 %)" in run("inspect", tmp_path / "p.bundle").stdout
+    save(Bundle("pumps", calibration=seen, expected_alerts_per_day=0.25), tmp_path / "p.bundle")
+    assert "0.25 alerts a day and machine" in run("inspect", tmp_path / "p.bundle").stdout
 
 
 def test_without_a_name_it_has_that_of_its_file(tmp_path: Path) -> None:

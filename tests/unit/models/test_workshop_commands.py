@@ -106,6 +106,22 @@ def test_a_lake_of_the_same_readings_is_the_same_training(plant: Path, tmp_path:
     assert "on 0.8 machine-days" in shown
 
 
+def test_recordings_that_a_bundle_was_trained_on_are_no_test_of_it(plant: Path) -> None:
+    shown = good("backtest", plant / "fan-1.csv", plant / "fan-3.csv", "--bundle", plant / "fan.bundle")
+    told = [line for line in shown.splitlines() if "trained on" in line]
+    assert told == ["fan-1.csv is among what fan was trained on: this is no test of it"]
+
+
+def test_no_alert_says_how_little_is_known(plant: Path, tmp_path: Path) -> None:
+    shown = good(
+        "train", plant / "fan-1.csv", plant / "fan-2.csv", "--detector", "standard", "-o", tmp_path / "f.bundle"
+    )
+    calibration = load(tmp_path / "f.bundle").calibration
+    assert calibration is not None
+    days = calibration.machine_days
+    assert f"no alert on {days:.1f} machine-days that it was not learnt from: fewer than {3 / days:.2g} a day" in shown
+
+
 def test_a_label_that_has_nothing_to_say_is_told(plant: Path, tmp_path: Path) -> None:
     file = tmp_path / "labels.jsonl"
     add = ("labels", "add", file, "--verdict", "true", "--by", "mk")
@@ -134,6 +150,16 @@ def test_no_incident_opens_during_maintenance_that_the_runtimes_would_know(plant
     file.write_text(windows_text([MaintenanceWindow(at(FAULT[0]) - 60_000, at(FAULT[1]) + 60_000, "overhaul")]))
     good("backtest", plant / "fan-3.csv", "--maintenance", file, "--report", report)
     assert json.loads(report.read_text())["incidents"] == []
+    work = tmp_path / "work.ics"
+    begin, end = (
+        isoformat(at(minute))[:19].replace("-", "").replace(":", "") for minute in (FAULT[0] - 1, FAULT[1] + 1)
+    )
+    event = f"BEGIN:VEVENT\nSUMMARY:overhaul\nDTSTART:{begin}Z\nDTEND:{end}Z\nEND:VEVENT"
+    work.write_text(f"BEGIN:VCALENDAR\n{event}\nEND:VCALENDAR\n")
+    good("backtest", plant / "fan-3.csv", "--calendar", work, "--report", report)
+    assert json.loads(report.read_text())["incidents"] == []
+    work.write_text("BEGIN:VCALENDAR\n")
+    assert "work.ics: " in refused("backtest", plant / "fan-3.csv", "--calendar", work)
     file.write_text('[{"begins_at": "soon"}]')
     assert "windows.json: maintenance window 0" in refused("backtest", plant / "fan-3.csv", "--maintenance", file)
 
