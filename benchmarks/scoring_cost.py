@@ -80,7 +80,7 @@ def interleaved() -> list[Row]:
 
 def _interleaved_rows(median: float | None, percentile_99: float | None) -> list[Row]:
     name = "score and learn, 4,000 signals in turn"
-    beside = "pure Python; sketch 8 and 15 to 57" if median else ""
+    beside = "pure Python 17; sketch 8 and 15 to 57" if median else ""
     return [
         at_most(f"{name}, median", 2, median, "us", beside),
         at_most(f"{name}, p99", 6, percentile_99, "us", beside),

@@ -35,10 +35,10 @@ def _joint(signals: int, train_rows: int | None) -> SeriesDetector:
 
 
 def _twofold(signals: int, train_rows: int | None) -> SeriesDetector:
-    from plantwatch.detectors.twofold_series import TwofoldSeries
+    from plantwatch import native
 
     _need(signals == 1, _ONE_SIGNAL.format(signals=signals))
-    return TwofoldSeries(train_rows)
+    return native.twofold(train_rows)
 
 
 def _patient(signals: int, _train_rows: int | None) -> SeriesDetector:

@@ -4,6 +4,7 @@
     lib/         what `build` makes of them here; not committed
     library.py   finds the library, checks that it is built from these sources, loads it
     novelty.py   the live detector
+    twofold.py   the detector of series with one signal
 
 Whoever needs a detector asks here. Where there is no usable library, or after `use(False)`, the pure version is
 made, and one warning a process says so. States are interchangeable.
@@ -13,14 +14,24 @@ from __future__ import annotations
 
 import logging
 from functools import cache
+from typing import NamedTuple
 
 from plantwatch.detectors.novelty import Novelty, NoveltyParameters
+from plantwatch.detectors.twofold_series import TwofoldSeries
 from plantwatch.native import library
 from plantwatch.native.novelty import NativeNovelty, NoveltyCore, NoveltyPanel
+from plantwatch.native.twofold import NativeTwofold, SeriesCore
 
 logger = logging.getLogger(__name__)
 
 _wanted = True
+
+
+class Core(NamedTuple):
+    """What the library offers each detector."""
+
+    novelty: NoveltyCore
+    series: SeriesCore
 
 
 def use(wanted: bool) -> None:
@@ -37,23 +48,30 @@ def in_use() -> bool:
 def novelty(parameters: NoveltyParameters) -> Novelty | NativeNovelty:
     """The live detector of one signal."""
     core = _core()
-    return Novelty(parameters) if core is None else NativeNovelty(core, parameters)
+    return Novelty(parameters) if core is None else NativeNovelty(core.novelty, parameters)
+
+
+def twofold(train_rows: int | None) -> TwofoldSeries | NativeTwofold:
+    """The detector of a series with one signal."""
+    core = _core()
+    return TwofoldSeries(train_rows) if core is None else NativeTwofold(core.series, train_rows)
 
 
 def panel() -> NoveltyPanel | None:
     """What steps the native detectors of one reading together; None while detectors are pure."""
     core = _core()
-    return None if core is None else NoveltyPanel(core)
+    return None if core is None else NoveltyPanel(core.novelty)
 
 
-def _core() -> NoveltyCore | None:
+def _core() -> Core | None:
     return _loaded() if _wanted else None
 
 
 @cache
-def _loaded() -> NoveltyCore | None:
+def _loaded() -> Core | None:
     try:
-        return NoveltyCore(library.load())
+        loaded = library.load()
+        return Core(NoveltyCore(loaded), SeriesCore(loaded))
     except (library.Unusable, ValueError, AttributeError) as error:
         logger.warning("the pure Python detectors are used, not the native core: %s", error)
         return None

@@ -11,10 +11,11 @@ from plantwatch.detectors import patient
 from plantwatch.detectors.catalogue import AUTO, CATALOGUE
 from plantwatch.detectors.joint import Joint
 from plantwatch.detectors.twofold_series import TwofoldSeries
+from plantwatch.native.twofold import NativeTwofold
 
 
 def test_auto_takes_twofold_novelty_for_one_signal() -> None:
-    assert isinstance(CATALOGUE[AUTO](1, None), TwofoldSeries)
+    assert isinstance(CATALOGUE[AUTO](1, None), TwofoldSeries | NativeTwofold)
 
 
 @pytest.mark.parametrize("signals", [2, 8, 52])
