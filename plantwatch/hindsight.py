@@ -6,11 +6,13 @@ machine that knew only what came before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from plantwatch.csvfile import BadRow, InvalidFile, Row, read_rows
+from plantwatch.incident import Kind, Phase
 from plantwatch.machine import Machines
 from plantwatch.telemetry import OBSERVED_AT_MAX, EpochMs, Reading, isoformat
 from plantwatch.why import Standing, WhyNot, standing, why_not
@@ -30,21 +32,23 @@ def why_at(path: Path, at: EpochMs, machines: Machines, report: Report = lambda 
     """
     device = path.stem
     asked: Reading | None = None
+    opened: dict[Kind, EpochMs] = {}
     for count, reading in enumerate(_readings(path, device), 1):
         if count % _ROWS_PER_REPORT == 0:
             report(count)
         if reading.observed_at > at and asked is not None:
-            return _answer(machines, asked)
+            return _answer(machines, asked, opened)
         if reading.observed_at > at:
             raise InvalidFile(f"{path}: begins at {isoformat(reading.observed_at)}, after {isoformat(at)}")
         if asked is not None:
-            machines.watch(asked)
+            scored = machines.watch(asked)
+            opened |= {turn.kind: asked.observed_at for turn in scored.transitions if turn.phase is Phase.OPENED}
         asked = reading
     if asked is None:
         raise InvalidFile(f"{path}: no rows")
     if asked.observed_at != at:
         raise InvalidFile(f"{path}: ends at {isoformat(asked.observed_at)}, before {isoformat(at)}")
-    return _answer(machines, asked)
+    return _answer(machines, asked, opened)
 
 
 def _readings(path: Path, device: str) -> Iterator[Reading]:
@@ -60,8 +64,8 @@ def _reading(row: Row, device: str) -> Reading:
     return Reading(_TENANT, device, row.observed_at, row.observed_at, row.signals, row.attributes, row.missing)
 
 
-def _answer(machines: Machines, reading: Reading) -> WhyNot:
-    before = _standing(machines, reading.device)
+def _answer(machines: Machines, reading: Reading, opened: Mapping[Kind, EpochMs]) -> WhyNot:
+    before = replace(_standing(machines, reading.device), opened=opened)
     scored = machines.watch(reading)
     machine = machines.find(reading.tenant, reading.device)
     schedule = machine.schedule if machine else None

@@ -86,6 +86,8 @@ class Standing:
     process: AlertState = WATCHING
     sensors: AlertState = WATCHING
     signals: Mapping[str, SignalStanding] = field(default_factory=dict)
+    opened: Mapping[Kind, EpochMs] = field(default_factory=dict)
+    """When what is open was opened, where somebody kept that; the machine itself knows its first sign only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +163,11 @@ def _suppression(scored: ScoredReading, before: Standing, window: MaintenanceWin
 def _open_before(before: Standing, opened_now: set[Kind]) -> Iterator[Because]:
     for kind, state in ((Kind.PROCESS_ANOMALY, before.process), (Kind.SENSOR_FAULT, before.sensors)):
         if state.is_open and kind not in opened_now:
-            since = isoformat(state.first_seen)
-            yield Because(Reason.ALREADY_OPEN, f"a {_words(kind)} is open since {since}, and one fault is one alert")
+            opened = before.opened.get(kind)
+            since = "" if opened is None else f" since {isoformat(opened)}"
+            sign = isoformat(state.first_seen)
+            text = f"a {_words(kind)} is open{since}, first sign {sign}, and one fault is one alert"
+            yield Because(Reason.ALREADY_OPEN, text)
 
 
 def _warm_up(scored: ScoredReading) -> Iterator[Because]:

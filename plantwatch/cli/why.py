@@ -20,6 +20,7 @@ from plantwatch.settings import InvalidSettings, load
 from plantwatch.telemetry import (
     OBSERVED_AT_MAX,
     OBSERVED_AT_MIN,
+    EpochMs,
     InvalidReading,
     RejectionReason,
     isoformat,
@@ -69,7 +70,7 @@ def why(
         _refuse(f"--at {at[:40]!r}: {_TIMES.get(error.reason, str(error.reason))}")
     except (InvalidFile, InvalidSettings, InvalidBundle) as error:
         _refuse(str(error))
-    typer.echo(json.dumps(_fields(answer)) if as_json else _text(answer))
+    typer.echo(json.dumps(_fields(answer, moment)) if as_json else _text(answer, moment))
 
 
 def _machines(bundle: Path | None, config: Path | None, maintenance: Maintenance) -> Machines:
@@ -101,19 +102,26 @@ def _refuse(problem: str) -> NoReturn:
     raise typer.Exit(EXIT_BAD_INPUT)
 
 
-def _text(answer: WhyNot) -> str:
+def _text(answer: WhyNot, asked_at: EpochMs) -> str:
+    """The decisive reason in the first line, or below the one which says that nothing was read at that very time."""
+    decisive, *others = answer.because
     head = f"{answer.device} at {isoformat(answer.observed_at)}, score {answer.score:g}: {answer.sentence}"
-    return "\n".join(
-        [head, *(f"  {because.reason:13} {because.sentence}{_missed(because)}" for because in answer.because)]
-    )
+    lines = [
+        f"{head}{_missed(decisive)}",
+        *(f"  {because.reason:13} {because.sentence}{_missed(because)}" for because in others),
+    ]
+    if answer.observed_at != asked_at:
+        lines.insert(0, f"no reading at {isoformat(asked_at)}; this is the last one before it:")
+    return "\n".join(lines)
 
 
 def _missed(because: Because) -> str:
     return "" if because.missed_by is None or because.missed_by <= 0 else f" (missed by {because.missed_by:.3g})"
 
 
-def _fields(answer: WhyNot) -> dict[str, Any]:
+def _fields(answer: WhyNot, asked_at: EpochMs) -> dict[str, Any]:
     return {
+        "asked_at": isoformat(asked_at),
         "device": answer.device,
         "observed_at": isoformat(answer.observed_at),
         "score": answer.score,

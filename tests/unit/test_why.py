@@ -20,7 +20,7 @@ from plantwatch.machine import Machines, WatchConfig
 from plantwatch.maintenance import Maintenance, MaintenanceWindow
 from plantwatch.quality import PhysicalRange, QualityLimits
 from plantwatch.states.rules import StateRule, StateRules, When
-from plantwatch.telemetry import EpochMs, Reading
+from plantwatch.telemetry import EpochMs, Reading, isoformat
 from plantwatch.why import Reason, Standing, WhyNot, standing, why_not
 
 START: EpochMs = 1_700_000_000_000
@@ -215,6 +215,30 @@ def test_the_command_answers_for_the_reading_at_that_time(app: typer.Typer, tmp_
     code, text, _ = run(app, str(file), "--at", opened, "--json")
     fields = json.loads(text)
     assert (code, fields["alert"], fields["because"][0]["reason"]) == (0, True, "opened")
+
+
+def test_the_command_says_everything_once_and_that_nothing_was_read_at_that_time(
+    app: typer.Typer, tmp_path: Path
+) -> None:
+    file = recorded(tmp_path / "pump-1.csv")
+    at = START // 1000 + 1102
+    _, exact, _ = run(app, str(file), "--at", str(at))
+    sentences = [line.partition("no alert: ")[2] or line.split(maxsplit=1)[1] for line in exact.splitlines()]
+    assert len(set(sentences)) == len(sentences)
+    code, text, _ = run(app, str(file), "--at", str(at * 1000 + 300))
+    assert code == 0
+    assert text == f"no reading at 2023-11-14T22:31:42.300Z; this is the last one before it:\n{exact}"
+
+
+def test_what_is_open_has_the_time_of_its_alert_and_of_its_first_sign(app: typer.Typer, tmp_path: Path) -> None:
+    file = recorded(tmp_path / "pump-1.csv")
+    policy = WatchConfig().process_policy
+    needed = math.ceil(policy.open_at / (policy.reading_max - policy.allowance))
+    opened = START + (1100 + needed - 1) * SECOND
+    code, text, _ = run(app, str(file), "--at", str(opened // 1000 + 5))
+    assert code == 0
+    since, sign = isoformat(opened), isoformat(START + 1100 * SECOND)
+    assert f"a process anomaly is open since {since}, first sign {sign}, and one fault is one alert" in text
 
 
 def test_the_command_judges_by_the_states_and_the_calendar_it_is_given(app: typer.Typer, tmp_path: Path) -> None:
