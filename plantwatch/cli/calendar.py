@@ -48,7 +48,13 @@ def calendar(
     if output is None:
         for window in windows:
             typer.echo(f"{isoformat(window.begins_at)} to {isoformat(window.ends_at)}  {window.devices}  {window.name}")
-    console.print(f"{len(windows)} windows", markup=False)
+    console.print(_counted(len(windows), begin), markup=False)
+
+
+def _counted(count: int, begin: str | None) -> str:
+    if count == 0:
+        return f"no windows from {begin or 'now'} on: what the calendar holds is over, or further ahead than --months"
+    return f"{count} window{'' if count == 1 else 's'}"
 
 
 def _begin(begin: str | None) -> EpochMs:

@@ -8,9 +8,10 @@ import os
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -66,13 +67,37 @@ def score(
     try:
         settings = _settings(config, {"detector": detector, "train_rows": train_rows})
         targets = _targets(files, out_dir)
-        for folder in {target.parent for target in targets}:
-            folder.mkdir(parents=True, exist_ok=True)
-    except (InvalidSettings, OSError) as error:
-        console.print(f"cannot score: {error}", markup=False)
-        raise typer.Exit(EXIT_BAD_INPUT) from None
-    if not _score_all(files, targets, settings):
+        folders = _make_folders(targets)
+    except InvalidSettings as error:
+        _refuse(str(error))
+    except OSError as error:
+        _refuse(f"{error.filename}: {error.strerror or error}")
+    try:
+        all_scored = _score_all(files, targets, settings)
+    finally:
+        _remove_empty(folders)
+    if not all_scored:
         raise typer.Exit(EXIT_BAD_INPUT)
+
+
+def _refuse(problem: str) -> NoReturn:
+    console.print(f"cannot score: {problem}", markup=False)
+    raise typer.Exit(EXIT_BAD_INPUT)
+
+
+def _make_folders(targets: Sequence[Path]) -> list[Path]:
+    """Said before an hour's work, not after. Returns those that were not there, the innermost first."""
+    missing = {folder for target in targets for folder in target.parents if not folder.exists()}
+    for folder in {target.parent for target in targets}:
+        folder.mkdir(parents=True, exist_ok=True)
+    return sorted(missing, key=lambda folder: len(folder.parts), reverse=True)
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    """Where no file could be scored there is nothing left to find."""
+    for folder in folders:
+        with suppress(OSError):  # it holds results
+            folder.rmdir()
 
 
 def _settings(config: Path | None, options: dict[str, Any]) -> ScoreSettings:
@@ -135,12 +160,16 @@ def _score_one(file: Path, target: Path, settings: ScoreSettings, report: Any) -
     else:
         if result.first_repeated_line is not None:
             console.print(
-                f"{file}: line {result.first_repeated_line}: {result.repeated_times} times are repeated; such rows are "
+                f"{file}: line {result.first_repeated_line}: {_times(result.repeated_times)} repeated; such rows are "
                 "scored in the order of the file",
                 markup=False,
             )
         return result
     return None
+
+
+def _times(count: int) -> str:
+    return "1 time is" if count == 1 else f"{count} times are"
 
 
 def _maker(settings: ScoreSettings) -> MakeDetector:

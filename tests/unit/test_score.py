@@ -146,7 +146,7 @@ def test_a_repeated_time_is_scored_in_the_order_of_the_file_and_said(tmp_path: P
     file = written(tmp_path / "a.csv", "t,v", [*rows[:20], rows[19], *rows[20:]])
     result = run(file, "--out-dir", out)
     assert result.exit_code == 0
-    assert "line 22: 1 times are repeated" in result.output
+    assert "line 22: 1 time is repeated" in result.output
     assert len(output(out / "a.csv")) == 52
 
 
@@ -188,6 +188,22 @@ def test_bad_input_is_one_line_with_what_and_where(tmp_path: Path, out: Path, co
     assert [path.name for path in out.iterdir()] == ["good.csv"]
 
 
+def test_where_nothing_can_be_scored_no_folder_is_made(tmp_path: Path, out: Path) -> None:
+    assert run(tmp_path / "none.csv", "--out-dir", out / "of" / "today").exit_code == 2
+    assert not out.exists()
+
+
+def test_a_configuration_or_folder_that_cannot_be_is_named(tmp_path: Path, out: Path) -> None:
+    good = written(tmp_path / "good.csv", "t,v", one_signal(50))
+    result = run(good, "--out-dir", out, "--config", tmp_path / "nope.json")
+    assert (result.exit_code, result.output) == (
+        2,
+        f"cannot score: {tmp_path / 'nope.json'}: No such file or directory\n",
+    )
+    result = run(good, "--out-dir", good)
+    assert (result.exit_code, result.output) == (2, f"cannot score: {good}: File exists\n")
+
+
 def test_a_missing_file_and_a_folder_are_bad_input(tmp_path: Path, out: Path) -> None:
     result = run(tmp_path / "none.csv", "--out-dir", out)
     assert (result.exit_code, "none.csv: No such file" in result.output) == (2, True)
@@ -209,7 +225,7 @@ def test_training_rows_that_teach_nothing_are_refused(
     result = run(file, "--out-dir", out, "--train-rows", train_rows)
     assert result.exit_code == 2
     assert complaint in result.output
-    assert not list(out.iterdir())
+    assert not out.exists()
 
 
 def test_constant_training_rows_are_refused(tmp_path: Path, out: Path) -> None:

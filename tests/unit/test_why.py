@@ -259,7 +259,10 @@ def test_the_command_judges_by_the_states_and_the_calendar_it_is_given(app: type
     assert "maintenance 'valve test' until 2023-11-14T23:30" in text
     windows = tmp_path / "windows.json"
     result = CliRunner().invoke(app, ["calendar", str(calendar), "--from", "2023-11-01", "-o", str(windows)])
-    assert (result.exit_code, "1 windows" in result.stderr) == (0, True)
+    assert (result.exit_code, result.stderr) == (0, "1 window\n")
+    result = CliRunner().invoke(app, ["calendar", str(calendar), "--from", "2024-01-01"])
+    assert result.exit_code == 0
+    assert result.stderr.startswith("no windows from 2024-01-01 on: what the calendar holds is over")
     assert run(app, str(file), "--at", str(START // 1000 + 1150), "--calendar", str(windows))[1] == text
 
 
