@@ -1,7 +1,7 @@
-"""Several signals of one machine: level shifts beside joint evidence, one calibrated score and one alarm.
+"""Several signals of one machine: level shifts, joint evidence and leaps, one calibrated score and one alarm.
 
 Idea. The first rows (`train_rows`, or as many as a start-up takes) teach what is normal; nothing is said about them.
-Then `LevelShift` and `JointEvidence` look at every row, and the stronger of the two counts. Both give a number whose
+Then `LevelShift`, `JointEvidence` and `Leap` look at every row, and the strongest counts. Each gives a number whose
 alarm level is 1, which is no probability: a running 0.99 quantile of it, learnt while quiet, turns it into one. An
 alarm is at least as strange as one row in a hundred.
 
@@ -9,7 +9,8 @@ A missing value is taken to be the signal's last one: a gap is another detector'
 
 Cost. 35 to 50 us a row for 8 to 52 signals; learning the start-up takes 10 to 100 ms once.
 
-When it misleads. A fault during the start-up becomes the norm. See `joint_level` and `joint_evidence` for the rest.
+When it misleads. A fault during the start-up becomes the norm. See `joint_level`, `joint_evidence` and `leap` for
+the rest.
 
 >>> import random
 >>> chance = random.Random(1)
@@ -34,6 +35,7 @@ import numpy as np
 from plantwatch.detectors.base import SURPRISE_MAX, score_of
 from plantwatch.detectors.joint_evidence import JointEvidence
 from plantwatch.detectors.joint_level import Array, LevelShift, deviations
+from plantwatch.detectors.leap import Leap
 from plantwatch.detectors.series import UNREMARKABLE, Verdict
 
 # Three rows a signal at least, or their covariance is mostly noise; and ten blocks of 15 to learn wandering from.
@@ -55,7 +57,7 @@ _QUANTILE_WEIGHT: Final = 0.1
 
 
 class Joint:
-    """Several signals: level shifts beside joint evidence. See the module's docstring."""
+    """Several signals: level shifts, joint evidence and leaps. See the module's docstring."""
 
     def __init__(self, signals: int, train_rows: int | None = None) -> None:
         start_rows = max(START_ROWS_MIN, _ROWS_PER_SIGNAL * signals) if train_rows is None else train_rows
@@ -66,10 +68,11 @@ class Joint:
         self._quantile = _QUANTILE_AT_FIRST
         self._level: LevelShift | None = None
         self._evidence: JointEvidence | None = None
+        self._leap: Leap | None = None
         self._last = self._low = self._high = np.zeros(signals)
 
     def step(self, values: Sequence[float | None]) -> Verdict:
-        if self._level is None or self._evidence is None:
+        if self._level is None or self._evidence is None or self._leap is None:
             self._start.append(tuple(values))
             if len(self._start) == self._start_rows:
                 self._learn_start()
@@ -79,8 +82,8 @@ class Joint:
         if not math.isfinite(float(row.sum())):
             row = np.where(np.isnan(row), self._last, row)
         self._last = row = np.minimum(np.maximum(row, self._low), self._high)
-        statistic = max(self._level.step(row), self._evidence.step(row))
-        alarm = self._level.alarm or self._evidence.alarm
+        statistic = max(self._level.step(row), self._evidence.step(row), self._leap.step(row))
+        alarm = self._level.alarm or self._evidence.alarm or self._leap.alarm
         surprise = min(2.0 * statistic / self._quantile, SURPRISE_MAX)
         if not alarm:
             self._learn_tail(statistic)
@@ -88,9 +91,10 @@ class Joint:
 
     def contributions(self) -> list[float]:
         """Each signal's share in the last row's strangeness, in percent: they add up to 100 (all 0 at the start)."""
-        if self._level is None or self._evidence is None:
+        if self._level is None or self._evidence is None or self._leap is None:
             return [0.0] * len(self._last)
-        squares = np.maximum(self._level.contributions(), self._evidence.contributions()) ** 2
+        parts = (self._level.contributions(), self._evidence.contributions(), self._leap.contributions())
+        squares = np.max(parts, axis=0) ** 2
         return [float(share) for share in 100.0 * squares / max(float(squares.sum()), 1e-12)]
 
     def _learn_tail(self, statistic: float) -> None:
@@ -105,7 +109,7 @@ class Joint:
             mean, inverse = deviations(start)
             self._low, self._high = mean - _DEVIATIONS_MAX / inverse, mean + _DEVIATIONS_MAX / inverse
         self._last = start[-1]
-        self._level, self._evidence = LevelShift(start), JointEvidence(start)
+        self._level, self._evidence, self._leap = LevelShift(start), JointEvidence(start), Leap(start)
 
 
 def _filled(rows: Array) -> Array:
