@@ -13,16 +13,14 @@ build/local/
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,21 +29,20 @@ import boto3
 from deploy import topology
 from deploy.ensure.clients import Target
 from deploy.provision import onboard_thing, provision
-from edge_component.mqtt import MqttEndpoint
+from localcloud import layout as layouts
 from localcloud import region as regions
-from localcloud.processes import AlreadyRunning, ProcessSpec, ProcessTable, free_ports
-from localcloud.region import DR, PRIMARY, REPOSITORY, Region
+from localcloud.layout import CLOUD_FILE, TENANT, Layout
+from localcloud.processes import AlreadyRunning, ProcessSpec, ProcessTable
+from localcloud.region import REPOSITORY, Region
 from localcloud.simulator.local_source import ACCESS_CONTROL
 
-TENANT: Final = "acme"
-GATEWAY: Final = "gateway-1"
+__all__ = ["TENANT", "Layout", "LocalCloud", "NotACloud", "NotRunning", "NotSetUp"]
+
 COMPONENT: Final = "com.plantwatch.EdgeScorer"
 RECIPE: Final = REPOSITORY / "recipes" / "com.plantwatch.EdgeScorer-1.0.0.json"
 SIMULATOR: Final = "com.plantwatch.Simulator"
-RECEIVER_PORT: Final = 14580
 # Made by the process table, which may be in use.
 _KEPT: Final = frozenset({"run", "logs"})
-_CLOUD_FILE: Final = "cloud.json"
 
 Say = Callable[[str], None]
 """Told what happens now, one line at a time."""
@@ -63,75 +60,6 @@ class NotSetUp(Exception):
     """Something that `make setup` installs or asks for is missing."""
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Where one local cloud lives and on which ports. Two of them run side by side if nothing of it is shared."""
-
-    root: Path
-    primary: Region = PRIMARY
-    dr: Region = DR
-    receiver_port: int = RECEIVER_PORT
-    things: tuple[str, ...] = ()
-    gateways: tuple[str, ...] = (GATEWAY,)
-    bundle_path: str = ""
-    """The model bundle that the gateway and both consumers watch by; empty: the default configuration."""
-
-    @classmethod
-    def on_free_ports(cls, root: Path, bundle_path: str = "") -> Layout:
-        """Beside whatever runs on this machine."""
-        ports = free_ports(5)
-        primary, dr = Region("primary", PRIMARY.name, *ports[:2]), Region("dr", DR.name, *ports[2:4])
-        return cls(root, primary, dr, ports[4], bundle_path=bundle_path)
-
-    @property
-    def regions(self) -> tuple[Region, Region]:
-        return self.primary, self.dr
-
-    def region(self, role: str) -> Region:
-        return {region.role: region for region in self.regions}[role]
-
-    @property
-    def tenant(self) -> topology.Tenant:
-        return topology.Tenant(
-            TENANT, regions.ACCOUNT, self.primary.name, self.dr.name, gateways=self.gateways, things=self.things
-        )
-
-    def names(self, region: Region) -> topology.Names:
-        return topology.names(self.tenant, region.name)
-
-    @property
-    def aws_config(self) -> Path:
-        return self.root / "aws" / "config"
-
-    @property
-    def alerts_file(self) -> Path:
-        return self.root / "alerts.jsonl"
-
-    @property
-    def credentials_dir(self) -> Path:
-        return self.root / "things"
-
-    def ca_path(self, region: Region) -> Path:
-        return self.root / "ca" / f"{region.role}.pem"
-
-    @property
-    def socket_path(self) -> Path:
-        """Unix sockets allow 107 characters, and a checkout may lie deep."""
-        digest = hashlib.sha256(str(self.root.resolve()).encode()).hexdigest()[:12]
-        return Path(tempfile.gettempdir()) / f"plantwatch-{digest}.socket"
-
-    def mqtt_endpoint(self, thing: str, region: Region) -> MqttEndpoint:
-        folder = self.credentials_dir / thing
-        return MqttEndpoint(
-            regions.HOST,
-            region.mqtt_port,
-            thing,
-            str(folder / topology.CERTIFICATE_FILE),
-            str(folder / topology.PRIVATE_KEY_FILE),
-            str(self.ca_path(region)),
-        )
-
-
 class LocalCloud:
     """Starts, stops and describes one local cloud. `die_with_parent`: nothing outlives the calling process."""
 
@@ -142,20 +70,16 @@ class LocalCloud:
     @classmethod
     def running(cls, root: Path) -> LocalCloud:
         """The cloud that an earlier command started in `root`; NotRunning where there is none."""
-        file = root / _CLOUD_FILE
-        if not file.exists():
+        layout = layouts.saved(root)
+        if layout is None or not ProcessTable(root).names():
             raise NotRunning("the local cloud is not running: start it with `plantwatch up`")
-        cloud = cls(_layout_from(json.loads(file.read_text()), root))
-        if not cloud.processes.names():
-            raise NotRunning("the local cloud is not running: start it with `plantwatch up`")
-        return cloud
+        return cls(layout)
 
     def up(self, say: Say) -> None:
-        """Start everything that is not running; provision. Raises what tells the user which part failed and why."""
+        """Start everything that is not running; provision. Raises what tells the user which part failed and why;
+        AlreadyRunning where a cloud of another layout (ports, things, bundle) runs in the folder."""
         _expect_set_up()
-        self.layout.root.mkdir(parents=True, exist_ok=True)
-        self.layout.root.chmod(0o700)  # the regions keep their CA's and servers' private keys below
-        (self.layout.root / _CLOUD_FILE).write_text(json.dumps(_layout_fields(self.layout), indent=1))
+        self._remember()
         say("starting two regions")
         self.start_regions()
         say(f"provisioning tenant {TENANT} in {self.layout.primary.name} and {self.layout.dr.name}")
@@ -169,6 +93,17 @@ class LocalCloud:
             self._start(self.consumer_spec(region))
         self._start(self.gateway_spec())
         self.processes.check_alive()
+
+    def _remember(self) -> None:
+        """Write down what this cloud is, unless it runs and is written down already."""
+        root, running = self.layout.root, layouts.running(self.layout.root)
+        if running == self.layout:
+            return
+        if running is not None:
+            raise AlreadyRunning(f"another local cloud is running in {root}: `plantwatch down` first")
+        root.mkdir(parents=True, exist_ok=True)
+        root.chmod(0o700)  # the regions keep their CA's and servers' private keys below
+        layouts.save(self.layout)
 
     def start_regions(self) -> None:
         for region in self.layout.regions:
@@ -209,11 +144,19 @@ class LocalCloud:
         self.layout.socket_path.unlink(missing_ok=True)
 
     def stop_at_once(self) -> None:
-        """For an interrupted command: everything in about three seconds. What is stored stays; what was on its way is
+        """For an interrupted `down`: everything in about three seconds. What is stored stays; what was on its way is
         sent again after the next `up`."""
         self.processes.stop_at_once()
         self.processes.close()
         self.layout.socket_path.unlink(missing_ok=True)
+
+    def take_back(self) -> None:
+        """For an `up` that failed or was interrupted: stop at once what this object has started. What ran before it
+        goes on running."""
+        self.processes.stop_at_once(started_by=self.processes.starter)
+        self.processes.close()
+        if not self.processes.alive("gateway"):
+            self.layout.socket_path.unlink(missing_ok=True)
 
     def reset(self) -> None:
         """Stop everything and forget everything that was stored."""
@@ -222,17 +165,21 @@ class LocalCloud:
 
     def forget(self) -> None:
         """Remove what a stopped cloud has stored. NotACloud for a folder with files that no local cloud made."""
-        if any(self.processes.status().values()):
-            raise AlreadyRunning(f"a local cloud is running in {self.layout.root}")
-        entries = list(self.layout.root.iterdir())
-        if not (self.layout.root / _CLOUD_FILE).exists() and {entry.name for entry in entries} - _KEPT:
+        self.expect_stopped()
+        entries = list(self.layout.root.iterdir()) if self.layout.root.exists() else []
+        if not (self.layout.root / CLOUD_FILE).exists() and {entry.name for entry in entries} - _KEPT:
             raise NotACloud(f"{self.layout.root} holds files, and no local cloud: nothing was removed")
         # What says that the folder is ours goes last, or an interrupted removal could not be repeated.
-        for entry in sorted(entries, key=lambda entry: entry.name == _CLOUD_FILE):
+        for entry in sorted(entries, key=lambda entry: entry.name == CLOUD_FILE):
             if entry.is_dir() and entry.name not in _KEPT:
                 shutil.rmtree(entry)
             elif not entry.is_dir():
                 entry.unlink()
+
+    def expect_stopped(self) -> None:
+        """AlreadyRunning unless nothing runs in the folder."""
+        if any(self.processes.status().values()):
+            raise AlreadyRunning(f"a local cloud is running in {self.layout.root}: `plantwatch down` first")
 
     @contextmanager
     def aws(self) -> Iterator[None]:
@@ -375,16 +322,3 @@ def _expect_set_up() -> None:
         raise NotSetUp(f"{regions.emulator_python()} is missing: run `make setup`")
     if shutil.which("java") is None:
         raise NotSetUp("no `java` on the path: the consumers need a Java runtime (Debian: default-jre-headless)")
-
-
-def _layout_fields(layout: Layout) -> dict[str, Any]:
-    return {name: value for name, value in asdict(layout).items() if name != "root"}
-
-
-def _layout_from(values: Mapping[str, Any], root: Path) -> Layout:
-    kept: dict[str, Any] = {item.name: values[item.name] for item in fields(Layout) if item.name in values}
-    for role in ("primary", "dr"):
-        kept[role] = Region(**kept[role])
-    for name in ("things", "gateways"):
-        kept[name] = tuple(kept[name])
-    return Layout(root=root, **kept)

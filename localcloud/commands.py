@@ -17,6 +17,7 @@ from rich.table import Table
 from deploy.ensure.core import EnsureFailed
 from deploy.ensure.credentials import MissingPrivateKey
 from deploy.topology import InvalidTopology
+from localcloud import layout as layouts
 from localcloud import show
 from localcloud.cloud import TENANT, Layout, LocalCloud, NotACloud, NotRunning, NotSetUp
 from localcloud.interrupt import heard_once
@@ -53,19 +54,29 @@ def up(
 ) -> None:
     """Start the local cloud (two regions, replicator, gateway, consumers) and leave it running."""
     with explained("stopping what was started"):
-        if bundle is not None:
-            load(bundle)
-        bundle_path = str(bundle.resolve()) if bundle else ""
-        # Until everything runs, nothing outlives this command, even if it is killed.
-        cloud = LocalCloud(Layout(root, bundle_path=bundle_path), die_with_parent=True)
+        layout = _layout_to_start(root, bundle)
+        # Until everything runs, nothing that this command has started outlives it, even if it is killed.
+        cloud = LocalCloud(layout, die_with_parent=True)
         log_to(cloud.processes.log_path("commands"))
         try:
             cloud.up(say)
             cloud.processes.release()
         except BaseException:
-            cloud.stop_at_once()
+            cloud.take_back()
             raise
     say("running; try: plantwatch replay FILE.csv --tenant acme --device pump-7 --via edge")
+
+
+def _layout_to_start(root: Path, bundle: Path | None) -> Layout:
+    """That of the cloud which runs in `root`, or a new one. AlreadyRunning where it watches by another bundle."""
+    if bundle is not None:
+        load(bundle)
+    running = layouts.running(root)
+    if running is None:
+        return Layout(root, bundle_path=str(bundle.resolve()) if bundle else "")
+    if bundle is not None and not layouts.watches_by(running, bundle):
+        raise AlreadyRunning("running with another bundle: `plantwatch down` first")
+    return running
 
 
 def status(root: Root = DEFAULT_ROOT, as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
@@ -93,8 +104,10 @@ def status(root: Root = DEFAULT_ROOT, as_json: Annotated[bool, typer.Option("--j
 def down(root: Root = DEFAULT_ROOT) -> None:
     """Stop the local cloud; what is stored stays for the next `up`."""
     with explained("stopping at once"):
-        _stop(LocalCloud(Layout(root)))
-    say("stopped")
+        cloud = LocalCloud(Layout(root))
+        anything = bool(cloud.processes.names())
+        _stop(cloud)
+    say("stopped" if anything else f"nothing to stop: no local cloud runs in {root}")
 
 
 def reset(root: Root = DEFAULT_ROOT) -> None:
@@ -179,6 +192,7 @@ def _cloud_for(root: Path, tenant: str, device: str, via: Via) -> LocalCloud:
 
 def log_to(file: Path) -> None:
     """What libraries tell of this command, such as broken connections, belongs into a file, not between its lines."""
+    file.parent.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(filename=file, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
 
 

@@ -21,6 +21,7 @@ from rich.console import Console
 
 from localcloud import fleet, series, show
 from localcloud import plant as plants
+from localcloud.alone import alone_in
 from localcloud.cloud import Layout, LocalCloud
 from localcloud.commands import explained, log_to
 from localcloud.evidence import LakeView, read_region
@@ -215,13 +216,14 @@ def main() -> int:
     console = Console(highlight=False)
     stopwatch = Stopwatch(console)
     file = FOLDER / "report.json"
-    file.unlink(missing_ok=True)
     try:
-        with explained(INTERRUPTED):
+        with explained(INTERRUPTED), alone_in(FOLDER):
+            LocalCloud(Layout(FOLDER / "cloud")).expect_stopped()
+            file.unlink(missing_ok=True)
             report = run_all(stopwatch)
+            file.write_text(json.dumps(report, indent=1))
     except typer.Exit as ended:  # explained already
         return ended.exit_code
-    file.write_text(json.dumps(report, indent=1))
     show.demo_report(console, report)
     where_next(console, file)
     return 0 if report["ok"] else 1
@@ -241,7 +243,7 @@ def run_all(stopwatch: Stopwatch) -> dict[str, Any]:
         stopwatch.say("stopping")
         cloud.down()
     except BaseException:
-        cloud.stop_at_once()
+        cloud.take_back()
         raise
     return report
 

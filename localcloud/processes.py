@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -28,6 +29,8 @@ from localcloud import procfs
 LOG_BYTES_MAX: Final = 20_000_000
 LOG_TAIL_LINES: Final = 15
 MARK: Final = "LOCALCLOUD_PROCESS"
+# Beside the mark, in the environment of all that one ProcessTable object has started: which object it was.
+STARTER: Final = "LOCALCLOUD_STARTER"
 # What the guard reads when it shall go and stop nothing.
 RELEASE: Final = b"release"
 # A killed process is gone within milliseconds, unless the kernel holds it in uninterruptible sleep.
@@ -66,28 +69,29 @@ class ProcessSpec:
 
 @dataclass(frozen=True)
 class RunningProcess:
-    """What `run/NAME.json` says. `started` (clock ticks since boot) tells a pid that was given again apart."""
+    """What `run/NAME.json` says. `started` (clock ticks since boot) tells a pid that was given again apart; `starter`
+    is that of the ProcessTable object that has started it."""
 
     name: str
     pid: int
     started: int
     argv: list[str]
     started_at: float
+    starter: str = ""
 
 
 class ProcessTable:
-    """The processes of one folder. Not for use from two threads at once.
+    """The processes of one folder, which is made with the first of them. Not for use from two threads at once.
 
-    With `die_with_parent` nothing outlives the calling process, however it ends: a guard process waits for its end
-    (see `localcloud.guard`) and then stops everything in the table.
+    With `die_with_parent` nothing that this object starts outlives the calling process, however it ends: a guard
+    process waits for its end (see `localcloud.guard`). What others have started in the same folder is theirs.
     """
 
     def __init__(self, root: Path, *, die_with_parent: bool = False) -> None:
         self.root = root.resolve()
         self.run_dir = self.root / "run"
         self.log_dir = self.root / "logs"
-        self.run_dir.mkdir(parents=True, exist_ok=True)
-        self.log_dir.mkdir(parents=True, exist_ok=True)
+        self.starter = uuid.uuid4().hex
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._guard = self._start_guard() if die_with_parent else None
 
@@ -97,12 +101,17 @@ class ProcessTable:
             raise AlreadyRunning(f"{spec.name} is already running (see {self.run_dir / spec.name}.json)")
         for port in spec.ports:
             ensure_port_free(port)
-        for folder in spec.folders:
+        for folder in (self.run_dir, self.log_dir, *spec.folders):
             folder.mkdir(parents=True, exist_ok=True)
         with self._open_log(spec.name) as log:
             child = subprocess.Popen(
                 list(spec.argv),
-                env={**inherited_environment(), **spec.env, MARK: self._mark(spec.name)},
+                env={
+                    **inherited_environment(),
+                    **spec.env,
+                    MARK: self._mark(spec.name),
+                    STARTER: self.starter,
+                },
                 cwd=spec.cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -111,7 +120,8 @@ class ProcessTable:
             )
         self._children[spec.name] = child
         seen = procfs.read(child.pid)
-        running = RunningProcess(spec.name, child.pid, seen.started if seen else 0, list(spec.argv), time.time())
+        since = seen.started if seen else 0
+        running = RunningProcess(spec.name, child.pid, since, list(spec.argv), time.time(), self.starter)
         _write_json(self._record_path(spec.name), asdict(running))
         return running
 
@@ -153,7 +163,7 @@ class ProcessTable:
             self._end(running, [])
 
     def _end(self, running: RunningProcess, members: Sequence[procfs.Process]) -> None:
-        _kill_all(lambda: _still_running(members) + self._members(running))
+        _kill_all(lambda: procfs.still_running(members) + self._members(running))
         child = self._children.pop(running.name, None)
         if child is not None:
             child.wait()
@@ -164,16 +174,16 @@ class ProcessTable:
         for name in reversed(self.names()):
             self.stop(name, grace_s)
 
-    def stop_at_once(self, grace_s: float = 2.0) -> None:
+    def stop_at_once(self, grace_s: float = 2.0, *, started_by: str | None = None) -> None:
         """Stop everything at the same time, for whoever has no patience; also what was just being started, and is in
-        no record yet."""
-        records = self._records()
+        no record yet. With `started_by` only what the object of this `starter` has started."""
+        records = [running for running in self._records() if started_by in (None, running.starter)]
         members = [process for running in records for process in self._members(running)]
         for running in records:
             if self._is_alive(running):
                 _signal(running.pid, signal.SIGTERM)
         _poll(lambda: not any(map(self._is_alive, records)), grace_s)
-        _kill_all(lambda: _still_running(members) + self._marked())
+        _kill_all(lambda: procfs.still_running(members) + self._marked(started_by))
         for running in records:
             self._end(running, [])
 
@@ -245,7 +255,7 @@ class ProcessTable:
         processes = procfs.every()
         mark = f"{MARK}={self._mark(running.name)}"
         own = {running.pid} if self._is_alive(running) else set()
-        below = _descendants(processes, own)
+        below = procfs.descendants(processes, own)
         return sorted(
             (
                 process
@@ -257,9 +267,9 @@ class ProcessTable:
             key=lambda process: (process.started, process.pid),
         )
 
-    def _marked(self) -> list[procfs.Process]:
-        """Whatever carries the mark of any process of this table."""
-        beginning = f"{MARK}={self._mark('')}"
+    def _marked(self, started_by: str | None) -> list[procfs.Process]:
+        """Whatever carries the mark of any process of this table, or only of those that `started_by` has started."""
+        beginning = f"{MARK}={self._mark('')}" if started_by is None else f"{STARTER}={started_by}"
         return [process for process in procfs.every() if procfs.has_variable(process.pid, beginning, whole=False)]
 
     def _open_log(self, name: str) -> IO[bytes]:
@@ -270,7 +280,7 @@ class ProcessTable:
 
     def _start_guard(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, "-m", "localcloud.guard", str(self.root)],
+            [sys.executable, "-m", "localcloud.guard", str(self.root), self.starter],
             cwd=Path(__file__).resolve().parent.parent,
             stdin=subprocess.PIPE,
             start_new_session=True,
@@ -343,20 +353,6 @@ def _without_options(words: Sequence[str]) -> Iterator[str]:
             skip = word in {"-cp", "-classpath", "--class-path"}
             continue
         yield word
-
-
-def _descendants(processes: Sequence[procfs.Process], roots: set[int]) -> set[int]:
-    found = set(roots)
-    while True:
-        more = {process.pid for process in processes if process.parent in found} - found
-        if not more:
-            return found
-        found |= more
-
-
-def _still_running(members: Sequence[procfs.Process]) -> list[procfs.Process]:
-    now = ((process, procfs.read(process.pid)) for process in members)
-    return [process for process, seen in now if seen is not None and seen.started == process.started]
 
 
 def _kill_all(remaining: Callable[[], Sequence[procfs.Process]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -36,6 +37,22 @@ def read(pid: int) -> Process | None:
 def every() -> list[Process]:
     found = (read(int(entry.name)) for entry in PROC.iterdir() if entry.name.isdigit())
     return [process for process in found if process is not None]
+
+
+def descendants(processes: Sequence[Process], roots: set[int]) -> set[int]:
+    """The pids of `roots` and of everything below them."""
+    found = set(roots)
+    while True:
+        more = {process.pid for process in processes if process.parent in found} - found
+        if not more:
+            return found
+        found |= more
+
+
+def still_running(processes: Sequence[Process]) -> list[Process]:
+    """Those that have not ended since they were read."""
+    now = ((process, read(process.pid)) for process in processes)
+    return [process for process, seen in now if seen is not None and seen.started == process.started]
 
 
 def argv(pid: int) -> list[str]:

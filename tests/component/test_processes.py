@@ -169,6 +169,7 @@ def test_a_log_that_has_grown_too_large_is_put_aside_at_the_next_start(
     table: ProcessTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "LOG_BYTES_MAX", 100)
+    table.log_dir.mkdir()
     table.log_path("worker").write_text("x" * 101)
     table.start(python("worker", "print('new', flush=True)"))
     printed(table, "worker", "new")
@@ -249,6 +250,41 @@ def test_what_was_just_being_started_is_stopped_too(table: ProcessTable) -> None
     table.stop_at_once(grace_s=0.0)
 
     assert marked(table) == []
+
+
+def test_what_another_command_has_started_goes_on_running(table: ProcessTable) -> None:
+    table.start(sleeper("theirs"))
+    later = ProcessTable(table.root)
+    later.start(sleeper("ours"))
+    later.stop_at_once(grace_s=0.0, started_by=later.starter)
+
+    assert table.status() == {"theirs": True}
+
+
+def test_a_killed_command_leaves_to_others_what_is_theirs(table: ProcessTable) -> None:
+    table.start(sleeper("theirs"))
+    command = (
+        "import sys, time; from pathlib import Path; from localcloud.processes import ProcessSpec, ProcessTable\n"
+        f"table = ProcessTable(Path({str(table.root)!r}), die_with_parent=True)\n"
+        "table.start(ProcessSpec('ours', (sys.executable, '-c', 'import time; time.sleep(600)')))\n"
+        "time.sleep(600)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", command], cwd=REPOSITORY)
+    try:
+        wait_until(lambda: table.alive("ours"), WITHIN_S, "the command starts its process")
+    finally:
+        parent.kill()
+        parent.wait()
+    wait_until(lambda: table.names() == ["theirs"], WITHIN_S, "only what is theirs is left")
+    assert table.alive("theirs")
+
+
+def test_asking_makes_no_folder(tmp_path: Path) -> None:
+    table = ProcessTable(tmp_path / "nothing")
+    table.stop_all()
+
+    assert table.status() == {}
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
