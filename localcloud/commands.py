@@ -114,9 +114,10 @@ def reset(root: Root = DEFAULT_ROOT) -> None:
     """Stop the local cloud and forget everything that it stored, certificates included."""
     with explained("stopping at once; nothing was forgotten"):
         cloud = LocalCloud(Layout(root))
+        anything = root.exists()
         _stop(cloud)
         cloud.forget()
-    say("stopped, and everything forgotten")
+    say("stopped, and everything forgotten" if anything else f"nothing to forget: there is no {root}")
 
 
 def _stop(cloud: LocalCloud) -> None:

@@ -92,7 +92,9 @@ def test_a_running_cloud_keeps_its_bundle(running: LocalCloud, tmp_path: Path) -
     assert commands._layout_to_start(running.layout.root, bundle) == kept
 
 
-def test_down_where_nothing_is_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_down_and_reset_where_nothing_is_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     commands.down(tmp_path / "nothing")
     assert "nothing to stop" in capsys.readouterr().err
+    commands.reset(tmp_path / "nothing")
+    assert "nothing to forget" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
