@@ -100,7 +100,8 @@ class Pipeline:
         self.arrivals: dict[str, Arrivals] = {}
 
     def watch(self, reading: Reading) -> ScoredReading:
-        """Check, score, decide: one reading of one machine, in the order of its arrival."""
+        """Check, score, decide: one reading of one machine, in the order of its arrival (`plantwatch.machine.device`
+        has these steps)."""
         return self.machines.watch(reading)
 
     def accept(self, data: bytes, *, arrived_at: EpochMs) -> Effects:
