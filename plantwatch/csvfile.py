@@ -2,8 +2,8 @@
 
 Separators `,` and `;` are recognised (with `;` a decimal comma too). Columns of labels (`label`, `anomaly`,
 `changepoint`) are left out: they are the answer, not a sensor. Columns that hold words are attributes, and so are those
-that are empty in the first 200 rows, unless there is no other column. An empty cell is a missing value. A row that is
-no reading is reported with its line number and reason; the others are unharmed.
+that are empty in the first 200 rows of more, unless there is no other column. An empty cell is a missing value. A row
+that is no reading is reported with its line number and reason; the others are unharmed.
 """
 
 from __future__ import annotations
@@ -113,7 +113,9 @@ def layout_of(path: Path) -> Layout:
         raise InvalidFile(f"{path}: {error}") from None
     _check_header(path, header, separator)
     # A column that nobody has filled yet is more often one for remarks than a sensor; it is one where nothing else is.
-    numeric = [_is_signal(name, index, sample, separator, unfilled=False) for index, name in enumerate(header)]
+    # In a file that ends before it is filled it holds missing values, whatever it is.
+    ends = len(sample) < _SAMPLE_ROWS
+    numeric = [_is_signal(name, index, sample, separator, unfilled=ends) for index, name in enumerate(header)]
     if not any(numeric):
         numeric = [_is_signal(name, index, sample, separator, unfilled=True) for index, name in enumerate(header)]
     if not any(numeric):
