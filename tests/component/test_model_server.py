@@ -117,7 +117,7 @@ def test_a_body_beyond_the_limit_is_refused_and_the_server_stays(server: Server)
 
 def test_what_has_been_taken_is_answered_after_sigterm(server: Server) -> None:
     # Longer than the signal takes to arrive, and more than there are threads: some wait for one.
-    body = b"10.5,5.5\n" * 20_000
+    body = b"10.5,5.5\n" * 100_000
     answers: list[int] = []
     asked = [
         threading.Thread(target=lambda: answers.append(server.ask("POST", "/invocations", body)[0])) for _ in range(6)
