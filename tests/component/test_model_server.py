@@ -118,12 +118,22 @@ def test_a_body_beyond_the_limit_is_refused_and_the_server_stays(server: Server)
 def test_what_has_been_taken_is_answered_after_sigterm(server: Server) -> None:
     # Longer than the signal takes to arrive, and more than there are threads: some wait for one.
     body = b"10.5,5.5\n" * 100_000
+    sent: list[http.client.HTTPConnection] = []
     answers: list[int] = []
-    asked = [
-        threading.Thread(target=lambda: answers.append(server.ask("POST", "/invocations", body)[0])) for _ in range(6)
-    ]
+    # Held open, so that a request that is answered before the last one is taken still counts.
+    connections = [server.connect() for _ in range(6)]
+
+    def ask(connection: http.client.HTTPConnection) -> None:
+        connection.request("POST", "/invocations", body, {"Content-Type": "text/csv"})
+        sent.append(connection)
+        answers.append(connection.getresponse().status)
+
+    for connection in connections:
+        connection.connect()
+    asked = [threading.Thread(target=ask, args=[connection]) for connection in connections]
     for thread in asked:
         thread.start()
+    wait_until(lambda: len(sent) == 6, WITHIN_S, "six requests sent")
     wait_until(lambda: _taken(server.port) >= 6, WITHIN_S, "six requests taken")
     assert server.stop() == 0
     for thread in asked:
