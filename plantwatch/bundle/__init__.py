@@ -4,7 +4,9 @@
     manifest.py     a Bundle's fields as JSON, and back
     container.py    the file: `load`, `read`, `write`, `save`
     difference.py   what differs between two
-    learn.py        a Bundle from the recorded readings of a fleet
+    recorded.py     the passes over a fleet's recordings that every way of learning shares
+    learn.py        a Bundle from CSV files of machines that are well
+    runtime.py      what a runtime does with the path of a bundle
 
 Runtimes need `model` (standard library only) and `container` (safetensors).
 """

@@ -12,29 +12,24 @@ with the file and the reason (`Untrainable`).
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from plantwatch import native
 from plantwatch.bundle.model import Bundle, Calibration, Training
+from plantwatch.bundle.recorded import ROWS_MIN, Met, deviations, meet, priors_of, relation_of, tails_of
 from plantwatch.csvfile import BadRow, Row, read_rows
-from plantwatch.detectors.base import Detector, State
-from plantwatch.detectors.fleet import Newcomer, Tail, merged, with_tail
+from plantwatch.detectors.fleet import Tail
 from plantwatch.detectors.prior import FleetKnowledge, Prior
-from plantwatch.detectors.relation import RELATED_MAX, Relation, ShortMeans
-from plantwatch.detectors.relation_fit import MachineMoments, fit
+from plantwatch.detectors.relation import Relation
 from plantwatch.incident import Kind, Phase
 from plantwatch.machine import Machines
-from plantwatch.quality import SensorQuality
 from plantwatch.scoring import ScoredReading
 from plantwatch.telemetry import EpochMs, Reading
 from plantwatch.watch_config import WatchConfig
 
-# Two blocks of a grown detector: before that, nothing counts as met in the way it will later.
-ROWS_MIN: Final = 1024
 # The deviations' passes are left out where no signal follows the others.
 PASSES: Final = 5
 _QUANTILES: Final = (0.5, 0.9, 0.99, 0.999, 1.0)
@@ -53,21 +48,20 @@ class Untrainable(ValueError):
 
 @dataclass
 class _Recording:
-    """One machine's file: what the first pass found, and the tails of the second."""
+    """One machine's file: what the first pass found, and the tails of the third. With a relation it is the same machine
+    by its deviations."""
 
     path: Path
     now: EpochMs
-    rows: int = 0
-    first: EpochMs = 0
-    last: EpochMs = 0
-    memories: dict[str, State] = field(default_factory=dict)
+    relation: Relation | None = None
+    met: Met = field(default_factory=Met)
     tails: dict[str, Tail] = field(default_factory=dict)
-    relates: bool = True
-    moments: MachineMoments | None = None
-    """How its signals move together; None where they are too many."""
 
     def __iter__(self) -> Iterator[Row]:
         """The rows in order of time. Untrainable at the first that is none, or InvalidFile."""
+        return deviations(self._rows(), self.relation) if self.relation else self._rows()
+
+    def _rows(self) -> Iterator[Row]:
         last = None
         for row in read_rows(self.path, received_at=self.now):
             if isinstance(row, BadRow):
@@ -76,21 +70,6 @@ class _Recording:
                 raise Untrainable(f"{self.path}: line {row.number}: its time is before that of the row above")
             last = row.observed_at
             yield row
-
-
-@dataclass
-class _Deviations(_Recording):
-    """The same machine: the targets' deviations from what the other signals say, as signals of their own."""
-
-    relation: Relation | None = None
-
-    def __iter__(self) -> Iterator[Row]:
-        assert self.relation is not None, "deviations are from a relation"
-        means = ShortMeans(self.relation.signals, self.relation.mean_s)
-        for row in super().__iter__():
-            if means.step(row.signals, row.observed_at):
-                deviations = self.relation.deviations(means.values)
-                yield row._replace(signals=dict(zip(self.relation.targets, deviations, strict=True)))
 
 
 def learn(
@@ -137,72 +116,37 @@ def _check_names(files: Sequence[Path]) -> None:
 
 
 def _meet(recording: _Recording, config: WatchConfig, report: Report) -> None:
-    """The first pass. What a sensor's checks withhold from the detector is not learnt here either."""
-    sensors: dict[str, tuple[SensorQuality, Detector]] = {}
-    for row in recording:
-        recording.first = recording.first or row.observed_at
-        recording.last = row.observed_at
-        recording.rows += 1
-        if recording.rows == 1 and recording.relates and 2 <= len(row.signals) <= RELATED_MAX:
-            recording.moments = MachineMoments(sorted(row.signals))
-        if recording.moments is not None:
-            recording.moments.step(row.signals, row.observed_at)
-        for signal, value in row.signals.items():
-            quality, detector = sensors.get(signal) or sensors.setdefault(
-                signal, (SensorQuality(signal, config.quality), native.novelty(config.detector))
-            )
-            if quality.check(value, row.observed_at):
-                detector.step(value)
-        _tell(recording.rows, report)
-    if recording.rows < ROWS_MIN:
-        raise Untrainable(f"{recording.path}: {recording.rows} rows; at least {ROWS_MIN} are needed to learn from")
-    recording.memories = {
-        signal: detector.state() for signal, (_, detector) in sensors.items() if not detector.warming_up
-    }
-    if not recording.memories:
-        raise Untrainable(f"{recording.path}: no signal varies in its {recording.rows} rows: nothing can be learnt")
+    """The first pass."""
+    met = recording.met = meet(_told(recording, report), config, relates=recording.relation is None)
+    if met.rows < ROWS_MIN:
+        raise Untrainable(f"{recording.path}: {met.rows} rows; at least {ROWS_MIN} are needed to learn from")
+    if not met.memories:
+        raise Untrainable(f"{recording.path}: no signal varies in its {met.rows} rows: nothing can be learnt")
 
 
-def _relate(recordings: Sequence[_Recording], config: WatchConfig, report: Report) -> list[_Deviations]:
-    """The fleet's machines by their deviations, each with its memory of them; none where there is no relation.
-
-    Known states have each a relation of their own, which nothing here learns.
-    """
-    moments = [recording.moments for recording in recordings if recording.moments is not None]
-    if config.states.rules or len({known.signals for known in moments}) != 1 or len(moments) < len(recordings):
-        return []
-    relation = fit(moments)
+def _relate(recordings: Sequence[_Recording], config: WatchConfig, report: Report) -> list[_Recording]:
+    """The fleet's machines by their deviations, each with its memory of them; none where there is no relation."""
+    relation = relation_of([recording.met for recording in recordings], config)
     if relation is None:
         return []
-    related = [_Deviations(recording.path, recording.now, relates=False, relation=relation) for recording in recordings]
+    related = [_Recording(recording.path, recording.now, relation) for recording in recordings]
     for recording in related:
         _meet(recording, config, report)
     return related
 
 
-def _knowledge(recordings: Sequence[_Recording], related: Sequence[_Deviations], config: WatchConfig) -> FleetKnowledge:
+def _knowledge(recordings: Sequence[_Recording], related: Sequence[_Recording], config: WatchConfig) -> FleetKnowledge:
     """What these recordings tell a newcomer."""
-    deviations = _priors(related, config)
-    relation = related[0].relation.watching(deviations) if related and related[0].relation else None
-    return FleetKnowledge(_priors(recordings, config), relation, deviations if relation else {})
+    deviating = _priors(related, config)
+    relation = related[0].relation.watching(deviating) if related and related[0].relation else None
+    return FleetKnowledge(_priors(recordings, config), relation, deviating if relation else {})
 
 
 def _try_as_newcomer(recording: _Recording, others: Mapping[str, Prior], config: WatchConfig, report: Report) -> None:
     """The third pass; nothing to do in a fleet of one."""
-    if not others:
-        return
-    trials = {
-        signal: (SensorQuality(signal, config.quality), Newcomer(prior, config.detector))
-        for signal, prior in others.items()
-        if signal in recording.memories
-    }
-    for number, row in enumerate(recording, start=1):
-        for signal, value in row.signals.items():
-            trial = trials.get(signal)
-            if trial and trial[0].check(value, row.observed_at):
-                trial[1].step(value)
-        _tell(number, report)
-    recording.tails = {signal: newcomer.tail for signal, (_, newcomer) in trials.items()}
+    if others:
+        met = {signal: prior for signal, prior in others.items() if signal in recording.met.memories}
+        recording.tails = tails_of(_told(recording, report), met, config)
 
 
 def _priors_without(left_out: _Recording, recordings: Sequence[_Recording], config: WatchConfig) -> dict[str, Prior]:
@@ -210,24 +154,11 @@ def _priors_without(left_out: _Recording, recordings: Sequence[_Recording], conf
 
 
 def _priors(recordings: Sequence[_Recording], config: WatchConfig) -> dict[str, Prior]:
-    """Of every signal of which the fleet knows something that would help a newcomer."""
-    memories: dict[str, list[State]] = defaultdict(list)
-    tails: dict[str, list[Tail]] = defaultdict(list)
-    for recording in recordings:
-        for signal, memory in recording.memories.items():
-            memories[signal].append(memory)
-        for signal, tail in recording.tails.items():
-            tails[signal].append(tail)
-    priors = {}
-    for signal, known in memories.items():
-        prior = merged(known)
-        if prior and (prior := with_tail(prior, tails[signal], config.detector.tail_memory)):
-            priors[signal] = prior
-    return priors
+    return priors_of([recording.met for recording in recordings], [recording.tails for recording in recordings], config)
 
 
 def _calibrate(
-    recordings: Sequence[_Recording], related: Sequence[_Deviations], config: WatchConfig, report: Report
+    recordings: Sequence[_Recording], related: Sequence[_Recording], config: WatchConfig, report: Report
 ) -> Calibration:
     """The last pass."""
     scores: Counter[float] = Counter()
@@ -236,12 +167,11 @@ def _calibrate(
         others = [other for other in recordings if other is not recording]
         their_deviations = [other for other in related if other.path != recording.path]
         machines = Machines(config, knowledge=_knowledge(others, their_deviations, config))
-        for number, row in enumerate(recording, start=1):
+        for row in _told(recording, report):
             scored = machines.watch(_reading(recording, row))
             scores[round(scored.score, _SCORE_DIGITS)] += 1
             alerts += _opened(scored)
-            _tell(number, report)
-        spent_ms += recording.last - recording.first
+        spent_ms += recording.met.last - recording.met.first
     readings = scores.total()
     return Calibration(readings, spent_ms / _DAY_MS, alerts, tuple(_quantiles(scores, readings)))
 
@@ -274,10 +204,10 @@ def _training(recordings: Sequence[_Recording]) -> Training:
         fingerprint.update(f"{recording.path.name} {_file_sha256(recording.path)}\n".encode())
     return Training(
         sha256=fingerprint.hexdigest(),
-        rows=sum(recording.rows for recording in recordings),
+        rows=sum(recording.met.rows for recording in recordings),
         machines=len(recordings),
-        first=min(recording.first for recording in recordings),
-        last=max(recording.last for recording in recordings),
+        first=min(recording.met.first for recording in recordings),
+        last=max(recording.met.last for recording in recordings),
         sources=tuple(recording.path.name for recording in recordings),
     )
 
@@ -290,6 +220,9 @@ def _file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _tell(rows: int, report: Report) -> None:
-    if not rows % _ROWS_PER_REPORT:
-        report(_ROWS_PER_REPORT)
+def _told(recording: _Recording, report: Report) -> Iterator[Row]:
+    """The recording's rows; `report` hears of them now and then."""
+    for number, row in enumerate(recording, start=1):
+        yield row
+        if not number % _ROWS_PER_REPORT:
+            report(_ROWS_PER_REPORT)

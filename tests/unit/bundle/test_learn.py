@@ -10,8 +10,9 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from plantwatch.bundle.container import read, write
-from plantwatch.bundle.learn import ROWS_MIN, Untrainable, learn
+from plantwatch.bundle.learn import Untrainable, learn
 from plantwatch.bundle.model import Bundle
+from plantwatch.bundle.recorded import ROWS_MIN
 from plantwatch.csvfile import InvalidFile
 from plantwatch.incident import Kind
 from plantwatch.machine import Machines
