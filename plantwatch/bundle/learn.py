@@ -90,7 +90,9 @@ def learn(
     related = _relate(recordings, config, report)
     for fleet in (recordings, related):
         for recording in fleet:
-            _try_as_newcomer(recording, _priors_without(recording, fleet, config), config, report)
+            # Their memory alone: what is known of them as newcomers so far would depend on the order of names.
+            memory = priors_of([other.met for other in fleet if other is not recording], (), config)
+            _try_as_newcomer(recording, memory, config, report)
     knowledge = _knowledge(recordings, related, config)
     calibration = _calibrate(recordings, related, config, report)
     return Bundle(
@@ -147,10 +149,6 @@ def _try_as_newcomer(recording: _Recording, others: Mapping[str, Prior], config:
     if others:
         met = {signal: prior for signal, prior in others.items() if signal in recording.met.memories}
         recording.tails = tails_of(_told(recording, report), met, config)
-
-
-def _priors_without(left_out: _Recording, recordings: Sequence[_Recording], config: WatchConfig) -> dict[str, Prior]:
-    return _priors([recording for recording in recordings if recording is not left_out], config)
 
 
 def _priors(recordings: Sequence[_Recording], config: WatchConfig) -> dict[str, Prior]:

@@ -172,3 +172,12 @@ def test_two_machines_have_two_names(tmp_path: Path) -> None:
         learnt(*files)
     with pytest.raises(Untrainable, match="no recording"):
         learnt()
+
+
+@pytest.mark.parametrize("stranger", ["a-first", "z-last"])
+def test_one_machine_that_is_like_no_other_takes_nobody_elses_prior_whatever_its_name(
+    tmp_path: Path, stranger: str
+) -> None:
+    alike = [record(tmp_path / f"pump-{seed}.csv", seed, ROWS) for seed in range(3)]
+    bundle = learnt(*alike, record(tmp_path / f"{stranger}.csv", 9, ROWS, level=60.0))
+    assert sorted(bundle.priors) == ["pressure", "temperature"]
