@@ -9,7 +9,7 @@ from typing import Final
 
 from edge_component import checkpoint, status
 from edge_component.clock import now_ms
-from edge_component.connectors.build import connector
+from edge_component.connectors.source import Source
 from edge_component.inbox import Inbox
 from edge_component.intake import Intake, contents, declarations
 from edge_component.legs import Leg, LegLimits, Transport
@@ -67,7 +67,7 @@ class EdgeComponent:
             batch_bytes_max=settings.batch_bytes_max,
         )
         self._legs = {leg.leg: leg for leg in self._make_legs()}
-        self._sources = [connector(one, inbox, settings.state_dir) for one in settings.connectors]
+        self._sources = self._make_sources()
         self._worker = Worker(
             settings,
             self._inbox,
@@ -132,6 +132,14 @@ class EdgeComponent:
             backoff_s=(settings.backoff_s_min, settings.backoff_s_max),
             on_connection=lambda _: self._legs[DR].wake(),
         )
+
+    def _make_sources(self) -> list[Source]:
+        if not self._settings.connectors:
+            return []
+        # Only gateways with connectors pay for what those load (asyncio).
+        from edge_component.connectors.build import connector
+
+        return [connector(one, self._inbox, self._settings.state_dir) for one in self._settings.connectors]
 
     def _make_legs(self) -> list[Leg]:
         settings = self._settings

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from itertools import islice
 from typing import Final
 
-from edge_component.connectors.base import SourceHealth
+from edge_component.connectors.source import SourceHealth
 from edge_component.intake import Count
 from edge_component.legs import Health
 from plantwatch.telemetry import EpochMs

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, NamedTuple, Protocol
 
+from edge_component.connectors.source import SourceHealth, State
 from plantwatch.telemetry import TIMESTAMP_KEY, EpochMs, InvalidReading, parse_timestamp
 
 logger = logging.getLogger(__name__)
@@ -67,43 +68,8 @@ class Value(NamedTuple):
     why: str = ""
 
 
-class State(StrEnum):
-    """What the light at the gateway shows."""
-
-    CONNECTING = "connecting"
-    UP = "up"
-    SILENT = "silent"
-    DOWN = "down"
-    STOPPED = "stopped"
-
-
-class SourceHealth(NamedTuple):
-    """One connector in the status. Counts are since its start; `lost` are readings that it knows it could not take."""
-
-    state: State
-    reads: str
-    readings: int
-    bad_values: int
-    lost: int
-    connects: int
-    age_s: float | None
-    """Seconds since the last reading."""
-    error: str
-
-
 class SourceLost(Exception):
     """The source cannot be reached, or refuses us: try again later."""
-
-
-class Source(Protocol):
-    """What the component asks of every connector."""
-
-    name: str
-    reads: str
-
-    def start(self) -> None: ...
-    def stop(self) -> None: ...
-    def health(self) -> SourceHealth: ...
 
 
 class Link(Protocol):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from edge_component.clock import now_ms
-from edge_component.connectors.base import Connector, Desk, Link, Source
+from edge_component.connectors.base import Connector, Desk, Link
 from edge_component.connectors.settings import AnyConnector, CsvSettings, ModbusSettings, MqttSettings, OpcUaSettings
+from edge_component.connectors.source import Source
 from edge_component.inbox import Inbox
 from plantwatch.settings import InvalidSettings
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from edge_component.connectors.base import Source, State
 from edge_component.connectors.build import connector
 from edge_component.connectors.settings import CsvSettings
+from edge_component.connectors.source import Source, State
 from edge_component.inbox import Inbox
 from localcloud.processes import free_ports, wait_until
 from tests.component.connector_worlds import HURRIED, CsvWorld, ModbusWorld, MqttWorld, OpcUaWorld, World

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import queue
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -179,3 +181,9 @@ def test_a_start_that_fails_half_way_can_be_stopped(nucleus: MemoryNucleus, tmp_
         component.start()
     component.stop()
     StateLock(tmp_path, timeout_s=0.0).release()
+
+
+def test_a_gateway_without_connectors_loads_no_asyncio() -> None:
+    script = "import sys, edge_component.main; print('asyncio' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
