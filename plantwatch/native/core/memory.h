@@ -9,7 +9,7 @@
 #define PW_UNDO_READINGS 64
 #define PW_WINSOR_VARIANCES 900.0
 
-/* Laid out as plantwatch/native/twofold.py reads and writes it. `latest` is a ring that begins at `latest_first`. */
+/* Laid out as plantwatch/native/series.py reads and writes it. `latest` is a ring that begins at `latest_first`. */
 typedef struct {
     double resolution, mean, variance;
     int32_t count, size_max, latest_first, latest_count;

@@ -8,7 +8,7 @@
 #define PW_PAIRS 100
 #define PW_PAIR_DELAY 40
 
-/* Laid out as plantwatch/native/twofold.py reads and writes it. */
+/* Laid out as plantwatch/native/series.py reads and writes it. */
 typedef struct {
     double resolution, mean, variance;
     pw_tail tail;

@@ -36,7 +36,7 @@ typedef struct {
     double allowance, open_at, most, clear_after, youth, youth_decades;
 } pw_evidence;
 
-/* Laid out as plantwatch/native/twofold.py reads and writes it. */
+/* Laid out as plantwatch/native/series.py reads and writes it. */
 typedef struct {
     int64_t readings, train_rows_left;
     pw_event event;

@@ -21,7 +21,7 @@ typedef struct {
     double mean, activity, baseline, spread, tail;
 } pw_weights;
 
-/* Laid out as plantwatch/native/twofold.py reads and writes it. */
+/* Laid out as plantwatch/native/series.py reads and writes it. */
 typedef struct {
     double origin, unit, last, mean, change, usual_change, activity_discount;
     pw_weights weights;

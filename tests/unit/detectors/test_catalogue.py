@@ -11,7 +11,7 @@ from plantwatch.detectors import patient
 from plantwatch.detectors.catalogue import AUTO, CATALOGUE
 from plantwatch.detectors.joint import Joint
 from plantwatch.detectors.twofold_series import TwofoldSeries
-from plantwatch.native.twofold import NativeTwofold
+from plantwatch.native.series import NativeTwofold
 
 
 def test_auto_takes_twofold_novelty_for_one_signal() -> None:

@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,7 +29,13 @@ needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C compiler here
 def _as_before() -> Iterator[None]:
     yield
     native.use(True)
-    native._loaded.cache_clear()
+    look_again()
+
+
+def look_again() -> None:
+    """Forget whether the library could be used."""
+    for known in (native._library, native._novelty_core, native._series_core):
+        known.cache_clear()
 
 
 @pytest.fixture
@@ -140,7 +147,7 @@ def test_without_the_core_machines_watch_all_the_same_and_one_line_says_so(
         raise Unusable("it is not built for this machine")
 
     monkeypatch.setattr(library, "load", missing)
-    native._loaded.cache_clear()
+    look_again()
     with caplog.at_level(logging.WARNING, logger="plantwatch.native"):
         machines = Machines()
         for at in range(100):
@@ -154,3 +161,11 @@ def test_the_pure_version_can_be_asked_for() -> None:
     assert not native.in_use()
     assert isinstance(native.novelty(NoveltyParameters()), Novelty)
     assert native.panel() is None
+
+
+def test_a_live_runtime_loads_no_detector_of_series() -> None:
+    script = (
+        "import sys, edge_component.main, kcl_consumer.bootstrap; print([m for m in sys.modules if 'twofold' in m])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -15,7 +15,7 @@ from plantwatch import native
 from plantwatch.detectors import checks
 from plantwatch.detectors.series import Verdict
 from plantwatch.detectors.twofold_series import TwofoldSeries
-from plantwatch.native.twofold import NativeTwofold
+from plantwatch.native.series import NativeTwofold
 from tests.unit.native.parity import EXTREMES, Stretch, bits, finite, same_state, stretches
 
 pytestmark = pytest.mark.skipif(not native.in_use(), reason="the native core is not built: no C compiler here")
