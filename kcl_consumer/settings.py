@@ -11,42 +11,23 @@ from pathlib import Path
 from typing import Final
 
 from plantwatch import settings
-from plantwatch.bundle import runtime as bundles
 from plantwatch.settings import InvalidSettings
 from plantwatch.shard.flush import FlushPolicy
-
-PREFIX: Final = "PLANTWATCH_"
+from plantwatch.shard.settings import PREFIX, ShardSettings
 
 # Kinesis allows five reads of a shard per second, and the library replaces anything lower by this.
 IDLE_BETWEEN_READS_MS_MIN: Final = 200
 
 
-@dataclass(frozen=True)
-class ConsumerSettings:
+@dataclass(frozen=True, kw_only=True)
+class ConsumerSettings(ShardSettings):
     """One consumer of one tenant in one region. Times in seconds or milliseconds, as their names say."""
 
-    tenant: str
-    region: str
-    stream_arn: str
-    application: str
-    results_table: str
-    alerts_topic_arn: str
-    lake_bucket: str
-    active_region_parameter: str
     # Where the properties file lies and the supervisor keeps what it needs; private to this worker.
     work_folder: Path
     # Stable per slot (pod name, host): a restarted worker takes its own leases back at once.
     worker_id: str
-    # Who may publish for other devices, by name or pattern. Nobody by default: a thing named like a gateway is none.
-    gateways: tuple[str, ...] = ()
 
-    # The model bundle's file; empty: the default configuration, and each machine learns from its own readings alone.
-    # What a gateway has scored is adopted only where both have the same one.
-    bundle_path: str = ""
-    # Maintenance windows (`plantwatch calendar` writes them); empty: none is known.
-    maintenance_path: str = ""
-
-    anomaly_score_min: float = 0.999
     flush_interval_s: float = 60.0
     flush_rows_max: int = FlushPolicy().rows_max
     flush_bytes_max: int = FlushPolicy().bytes_max
@@ -82,8 +63,7 @@ class ConsumerSettings:
             for name in _POSITIVE
             if getattr(self, name) <= 0
         ]
-        if not 0 < self.anomaly_score_min <= 1:
-            problems.append(f"anomaly_score_min must be in (0, 1], not {self.anomaly_score_min}")
+        problems += self.shared_problems()
         if self.idle_between_reads_ms < IDLE_BETWEEN_READS_MS_MIN:
             problems.append(f"idle_between_reads_ms must be at least {IDLE_BETWEEN_READS_MS_MIN}")
         if self.patience_s >= self.child_timeout_s:
@@ -96,7 +76,6 @@ class ConsumerSettings:
             )
         if self.metrics_level not in _METRICS_LEVELS:
             problems.append(f"metrics_level must be one of {', '.join(_METRICS_LEVELS)}, not {self.metrics_level}")
-        problems += bundles.problems(self.bundle_path, self.maintenance_path)
         if problems:
             raise InvalidSettings(problems)
 

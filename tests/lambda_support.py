@@ -9,13 +9,13 @@ from typing import Any
 from aws_lambda_powertools.metrics import Metrics
 
 from lambdas.warm_scoring.reports import MetricReports
-from lambdas.warm_scoring.scoring import Held, WarmScoring, failures, records_of
+from lambdas.warm_scoring.scoring import WarmScoring, failures, records_of
 from plantwatch.bundle.runtime import watching
 from plantwatch.pipeline import Pipeline
 from plantwatch.scoring import ScoredReading
 from plantwatch.shard.flush import FlushPolicy
 from plantwatch.shard.patience import Patience
-from plantwatch.shard.worker import Ports, ShardWorker
+from plantwatch.shard.worker import Held, Ports, ShardWorker
 from plantwatch.telemetry import EpochMs
 from tests.fakes import (
     Fuse,

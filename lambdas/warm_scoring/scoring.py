@@ -10,22 +10,15 @@ import base64
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from plantwatch.shard.checkpoint import Position, covered
-from plantwatch.shard.worker import DetectorStates, ShardRecord, ShardWorker
+from plantwatch.shard.worker import Held, ShardRecord, ShardWorker
 
 log = logging.getLogger(__name__)
 
 # Records between two looks at the clock: some 10 ms of work.
 STEP: Final = 100
-
-
-class Held(NamedTuple):
-    """A shard's worker, and where its states are kept."""
-
-    worker: ShardWorker
-    states: DetectorStates
 
 
 class WarmScoring:

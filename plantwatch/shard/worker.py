@@ -311,3 +311,10 @@ class ShardWorker:
 def _is_ahead(done: Position, checkpoint: Position | None) -> bool:
     """Of an ended shard the daemon asks for the last checkpoint again; it must find the state of that."""
     return done != END and (checkpoint is None or done > checkpoint)
+
+
+class Held(NamedTuple):
+    """A shard's worker, and where its states are kept."""
+
+    worker: ShardWorker
+    states: DetectorStates
