@@ -30,17 +30,15 @@ from models.stores import InvalidPlace, store_at
 from plantwatch.bundle.container import load as load_bundle
 from plantwatch.bundle.model import Bundle, InvalidBundle
 from plantwatch.calendars import windows_at
+from plantwatch.cli.config import read_config
 from plantwatch.files import written_whole
 from plantwatch.maintenance import MaintenanceWindow
 from plantwatch.ports import DeliveryFailed
-from plantwatch.settings import InvalidSettings, load
+from plantwatch.settings import InvalidSettings
 from plantwatch.telemetry import OBSERVED_AT_MIN, EpochMs, InvalidReading, Reading, checked_name, isoformat
-from plantwatch.watch_config import WatchConfig
 
 EXIT_FAILED: Final = 1
 EXIT_BAD_INPUT: Final = 2
-# A configuration is below 4 kB; a file of megabytes is something else.
-_CONFIG_BYTES_MAX: Final = 1_000_000
 # About every second a look at how far we are.
 _READINGS_PER_REPORT: Final = 10_000
 # Wider than any row: eight cells of at most 1,024 characters.
@@ -116,7 +114,7 @@ def bundle_from(bundle: Path | None, config: Path | None) -> Bundle:
         raise InvalidSettings(["--bundle and --config: a bundle has its own configuration, give one of them"])
     if bundle is not None:
         return bundle_at(bundle)
-    return Bundle("standard" if config is None else "configured", config=config_from(config))
+    return Bundle("standard" if config is None else "configured", config=read_config(config))
 
 
 def bundle_at(path: Path) -> Bundle:
@@ -125,24 +123,6 @@ def bundle_at(path: Path) -> Bundle:
         return load_bundle(path)
     except InvalidBundle as error:
         raise InvalidBundle(error.reason, f"{path}: {error.detail}") from None
-
-
-def config_from(config: Path | None) -> WatchConfig:
-    """The parameters that a JSON file holds; what it leaves out is as ever."""
-    if config is None:
-        return WatchConfig()
-    with config.open("rb") as file:
-        text = file.read(_CONFIG_BYTES_MAX)
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InvalidSettings([f"{config}: {error}"]) from None
-    if not isinstance(values, dict):
-        raise InvalidSettings([f"{config}: not a JSON object"])
-    try:
-        return load(WatchConfig, values)
-    except InvalidSettings as error:
-        raise InvalidSettings([f"{config}: {problem}" for problem in error.problems]) from None
 
 
 def labels_from(path: Path | None) -> tuple[Label, ...]:

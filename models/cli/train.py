@@ -13,7 +13,6 @@ from models.cli.common import (
     CALENDAR,
     Rows,
     check_target,
-    config_from,
     console,
     labels_from,
     output,
@@ -27,6 +26,7 @@ from models.labels import Label
 from models.training import Trained, Wish, train
 from plantwatch.bundle.container import save
 from plantwatch.bundle.model import Bundle, Calibration
+from plantwatch.cli.config import read_config
 from plantwatch.maintenance import MaintenanceWindow
 from plantwatch.settings import InvalidSettings
 from plantwatch.telemetry import EpochMs, InvalidReading, parse_timestamp
@@ -65,7 +65,7 @@ def run(
         wish = Wish(
             name or out.stem,
             machine_type,
-            None if config is None else config_from(config),
+            None if config is None else read_config(config),
             detector,
             alerts_per_day,
             None if created_at is None else _time(created_at),

@@ -17,10 +17,10 @@ from plantwatch.bundle.container import load, save
 from plantwatch.bundle.difference import diff
 from plantwatch.bundle.learn import PASSES, Untrainable, learn
 from plantwatch.bundle.model import Bundle, InvalidBundle
+from plantwatch.cli.config import read_config
 from plantwatch.csvfile import InvalidFile
-from plantwatch.settings import InvalidSettings, coerce
+from plantwatch.settings import InvalidSettings
 from plantwatch.telemetry import EpochMs
-from plantwatch.watch_config import WatchConfig
 
 EXIT_DIFFERENT: Final = 1
 EXIT_BAD_INPUT: Final = 2
@@ -46,7 +46,7 @@ def make(
 ) -> None:
     """Learn a bundle from recordings of machines that are well."""
     try:
-        parameters = _config(config)
+        parameters = read_config(config)
         _check_output(output, files)
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task("learn", total=None)
@@ -117,17 +117,6 @@ def _check_output(output: Path, files: Sequence[Path]) -> None:
         raise InvalidSettings([f"{output}: there is no folder {output.parent}"])
     if output.is_dir() or output.resolve() in {file.resolve() for file in files}:
         raise InvalidSettings([f"{output}: the bundle would overwrite a recording or a folder"])
-
-
-def _config(path: Path | None) -> WatchConfig:
-    try:
-        return coerce(WatchConfig, json.loads(path.read_text("utf-8"))) if path else WatchConfig()
-    except InvalidSettings as error:
-        raise InvalidSettings([f"{path}: {problem}" for problem in error.problems]) from None
-    except (ValueError, OverflowError, RecursionError) as error:
-        raise InvalidSettings([f"{path}: {error}"]) from None
-    except OSError as error:
-        raise InvalidSettings([f"{path}: {error.strerror or error}"]) from None
 
 
 def _load(path: Path) -> Bundle:

@@ -12,11 +12,12 @@ from rich.console import Console
 from plantwatch.bundle.container import load as load_bundle
 from plantwatch.bundle.model import InvalidBundle
 from plantwatch.calendars import MONTHS_MAX, windows_at
+from plantwatch.cli.config import read_config
 from plantwatch.csvfile import InvalidFile
 from plantwatch.hindsight import why_at
-from plantwatch.machine import Machines, WatchConfig
+from plantwatch.machine import Machines
 from plantwatch.maintenance import Maintenance
-from plantwatch.settings import InvalidSettings, load
+from plantwatch.settings import InvalidSettings
 from plantwatch.telemetry import (
     OBSERVED_AT_MAX,
     OBSERVED_AT_MIN,
@@ -81,20 +82,7 @@ def _machines(bundle: Path | None, config: Path | None, maintenance: Maintenance
             return Machines.of(load_bundle(bundle), maintenance=maintenance)
         except InvalidBundle as error:
             raise InvalidSettings([f"{bundle}: {error}"]) from None
-    return Machines(_config(config) if config else None, maintenance=maintenance)
-
-
-def _config(path: Path) -> WatchConfig:
-    try:
-        values = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise InvalidSettings([f"{path}: {error}"]) from None
-    if not isinstance(values, dict):
-        raise InvalidSettings([f"{path}: not a JSON object"])
-    try:
-        return load(WatchConfig, values)
-    except InvalidSettings as error:
-        raise InvalidSettings([f"{path}: {problem}" for problem in error.problems]) from None
+    return Machines(read_config(config), maintenance=maintenance)
 
 
 def _refuse(problem: str) -> NoReturn:
