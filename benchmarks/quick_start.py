@@ -16,10 +16,11 @@ import math
 import random
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from localcloud.simulator.wandering import DAY_S, SENSORS, Values, lose_pressure, rise, running
 from plantwatch.bundle.learn import learn
 from plantwatch.bundle.model import Bundle
 from plantwatch.incident import Kind, Phase
@@ -28,7 +29,6 @@ from plantwatch.telemetry import EpochMs, Reading
 from plantwatch.watch_config import WatchConfig
 
 START: Final[EpochMs] = 1_700_000_000_000
-DAY_S: Final = 86_400
 PER_SECOND: Final = 2
 FLEET: Final = 5
 RECORDED_S: Final = 4 * 3600
@@ -38,60 +38,17 @@ BEGINS_S: Final = (20, 30, 60, 120, 180, 300, 600, 1800)
 SPREADS: Final = (0.0, 0.5, 1.0, 3.0)
 OUTPUT: Final = Path("build/bench/quick_start.json")
 WELL_S: Final = 2 * 3600
-LOAD_S: Final = 60.0
 
 
-class Sensor(NamedTuple):
-    """Mean, and how much noise, load and the daily wave move it."""
-
-    mean: float
-    noise: float
-    load: float
-    wave: float
-
-    @property
-    def sigma(self) -> float:
-        return math.hypot(self.noise, self.load)
-
-
-SENSORS: Final = {
-    "temperature": Sensor(65.0, 0.6, 0.8, 2.0),
-    "vibration": Sensor(2.4, 0.12, 0.06, 0.1),
-    "pressure": Sensor(6.0, 0.08, 0.05, 0.1),
-    "current": Sensor(14.0, 0.4, 0.5, 0.8),
-}
-
-
-def machine(seed: int, spread: float, seconds: float) -> Iterator[tuple[float, dict[str, float]]]:
+def machine(seed: int, spread: float, seconds: float) -> Iterator[tuple[float, Values]]:
     """Seconds since its first reading, and what its sensors say."""
     chance = random.Random(seed)
     off = {name: spread * sensor.sigma * chance.gauss(0.0, 1.0) for name, sensor in SENSORS.items()}
-    load, phase, keep = chance.gauss(0.0, 1.0), chance.random(), math.exp(-1.0 / (LOAD_S * PER_SECOND))
-    for turn in range(int(seconds * PER_SECOND)):
-        load = keep * load + math.sqrt(1.0 - keep * keep) * chance.gauss(0.0, 1.0)
-        at = turn / PER_SECOND
-        wave = math.sin(2.0 * math.pi * (at / DAY_S + phase))
-        yield at, {
-            name: round(
-                s.mean + off[name] + s.noise * chance.gauss(0.0, 1.0) + s.load * load + s.wave * wave, 3
-            )
-            for name, s in SENSORS.items()
-        }  # fmt: skip
+    return running(chance, PER_SECOND, seconds, off)
 
 
-def bearing(values: dict[str, float], since_s: float) -> None:
-    """Vibration and temperature rise for 40 s and stay 6 standard deviations high."""
-    for name in ("vibration", "temperature"):
-        values[name] += 6.0 * SENSORS[name].sigma * min(1.0, since_s / 40.0)
-
-
-def pressure_loss(values: dict[str, float], _since_s: float) -> None:
-    """Pressure falls at once to 60 %."""
-    values["pressure"] *= 0.6
-
-
-Fault = Callable[[dict[str, float], float], None]
-FAULTS: Final[tuple[Fault, ...]] = (bearing, pressure_loss)
+Fault = Callable[[Values, float], None]
+FAULTS: Final[Mapping[str, Fault]] = {"bearing": rise, "pressure_loss": lose_pressure}
 
 
 def learn_fleet(spread: float, folder: Path) -> Bundle:
@@ -108,7 +65,7 @@ def learn_fleet(spread: float, folder: Path) -> Bundle:
     return learn(files, name="pumps", machine_type="pump", config=WatchConfig(), now=START + DAY_S * 1000)
 
 
-def opened(machines: Machines, at: float, values: dict[str, float]) -> int:
+def opened(machines: Machines, at: float, values: Values) -> int:
     """How many incidents this reading opens."""
     now = START + round(at * 1000)
     scored = machines.watch(Reading("acme", "pump-6", now, now, values))
@@ -118,7 +75,7 @@ def opened(machines: Machines, at: float, values: dict[str, float]) -> int:
     )
 
 
-def delay_s(machines: Machines, life: Iterator[tuple[float, dict[str, float]]], begins_s: float, fault: Fault) -> float:
+def delay_s(machines: Machines, life: Iterator[tuple[float, Values]], begins_s: float, fault: Fault) -> float:
     """Seconds from the fault's beginning to the incident's; infinite where it is not found within FOUND_WITHIN_S."""
     for at, values in life:
         if at >= begins_s:
@@ -134,8 +91,8 @@ def measured(make: Callable[[], Machines], spread: float, seeds: Sequence[int]) 
     for begins_s in BEGINS_S:
         lasts_s = begins_s + FOUND_WITHIN_S
         delays = {
-            fault.__name__: [delay_s(make(), machine(seed, spread, lasts_s), begins_s, fault) for seed in seeds]
-            for fault in FAULTS
+            name: [delay_s(make(), machine(seed, spread, lasts_s), begins_s, fault) for seed in seeds]
+            for name, fault in FAULTS.items()
         }
         found[str(begins_s)] = {
             name: {"found": sum(map(math.isfinite, of)), "of": len(of), "median_s": _median_s(of)}

@@ -6,64 +6,30 @@ here for a few minutes was measured for longer offline with the same model: see 
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import pytest
 
+from localcloud.simulator.wandering import SENSORS, Values, lose_pressure, rise, running
 from plantwatch.incident import Fault, Kind, Phase, Transition
 from plantwatch.machine import Machines
 from plantwatch.telemetry import EpochMs, Reading
 
 START: EpochMs = 1_700_000_000_000
 LEARNING_S = 600
-DAY_S = 86_400
-LOAD_S = 60.0
 MACHINES = 6
 SEEDS = range(12)
 
 
-class Sensor(NamedTuple):
-    """Mean, and how much noise, load and the daily wave move it."""
-
-    mean: float
-    noise: float
-    load: float
-    wave: float
-
-    @property
-    def sigma(self) -> float:
-        return math.hypot(self.noise, self.load)
-
-
-SENSORS = {
-    "temperature": Sensor(65.0, 0.6, 0.8, 2.0),  # degrees Celsius
-    "vibration": Sensor(2.4, 0.12, 0.06, 0.1),  # mm/s
-    "pressure": Sensor(6.0, 0.08, 0.05, 0.1),  # bar
-    "current": Sensor(14.0, 0.4, 0.5, 0.8),  # ampere
-}
-
-Values = dict[str, float]
 Change = Callable[[Values, float], None]
 
 
 def simulated(seed: int, machine: int, per_second: int, seconds: int) -> Iterator[tuple[float, Values]]:
     """Seconds since the end of learning, and what the sensors say."""
-    chance = random.Random(seed * 1000 + machine)
-    load, keep, phase = chance.gauss(0.0, 1.0), math.exp(-1.0 / (LOAD_S * per_second)), chance.random()
-    for turn in range(seconds * per_second):
-        load = keep * load + math.sqrt(1.0 - keep * keep) * chance.gauss(0.0, 1.0)
-        at = turn / per_second
-        wave = math.sin(2.0 * math.pi * (at / DAY_S + phase))
-        yield (
-            at - LEARNING_S,
-            {
-                name: round(s.mean + s.noise * chance.gauss(0.0, 1.0) + s.load * load + s.wave * wave, 3)
-                for name, s in SENSORS.items()
-            },
-        )
+    for at, values in running(random.Random(seed * 1000 + machine), per_second, seconds):
+        yield at - LEARNING_S, values
 
 
 class Found(NamedTuple):
@@ -85,15 +51,6 @@ def run(seed: int, per_second: int, seconds: int, change: Change | None) -> list
     return found
 
 
-def drifting_bearing(values: Values, after_s: float) -> None:
-    for name in ("vibration", "temperature"):
-        values[name] += 6.0 * SENSORS[name].sigma * min(after_s / 40.0, 1.0)
-
-
-def pressure_loss(values: Values, after_s: float) -> None:
-    values["pressure"] *= 0.6
-
-
 class StuckTemperature:
     """Repeats the value that it had when the fault began."""
 
@@ -108,7 +65,7 @@ class StuckTemperature:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_drifting_bearing_is_found_within_its_ramp(seed: int) -> None:
-    (found,) = run(seed, per_second=5, seconds=120, change=drifting_bearing)
+    (found,) = run(seed, per_second=5, seconds=120, change=rise)
     assert found.machine == 0
     assert 5.0 < found.after_s < 40.0
     assert found.transition.kind is Kind.PROCESS_ANOMALY
@@ -123,7 +80,7 @@ def test_a_drifting_bearing_is_found_within_its_ramp(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_sudden_pressure_loss_is_found_within_twelve_seconds_after_600_readings(seed: int) -> None:
-    (found,) = run(seed, per_second=1, seconds=300, change=pressure_loss)
+    (found,) = run(seed, per_second=1, seconds=300, change=lose_pressure)
     assert found.machine == 0
     assert found.after_s <= 12.0
     assert found.transition.kind is Kind.PROCESS_ANOMALY
