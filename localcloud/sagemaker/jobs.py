@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from typing import Any
 
 from localcloud.sagemaker import validation
@@ -25,7 +26,7 @@ class JobStopped(Exception):
     """Somebody asked for it."""
 
 
-class Jobs:
+class Jobs(ABC):
     """One kind of job. Subclasses say how one runs (`_run`)."""
 
     kind: Kind
@@ -75,9 +76,9 @@ class Jobs:
         threading.Thread(target=self._work, args=(name, request), name=f"{self.kind} {name}", daemon=True).start()
         return {f"{self.called}Arn": arn}
 
+    @abstractmethod
     def _run(self, name: str, request: Json, container: str) -> None:
         """JobFailed, JobStopped, ArtefactProblem, ContainerFailed or ServiceError where it does not come to its end."""
-        raise NotImplementedError
 
     def _work(self, name: str, request: Json) -> None:
         self._change(name, {self.started: time.time()})
