@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
+from plantwatch.files import written_whole
 from plantwatch.ports import DeliveryFailed
 
 # A bundle of 256 signals is below 2 MB and a lake's object below 5 MB; more is something else.
@@ -108,9 +109,8 @@ class FolderStore:
                 known = self.get(name)
                 if (known and known.etag) != expected:
                     return False
-                unfinished = path.with_name(f".{path.name}.part")
-                unfinished.write_bytes(body)
-                unfinished.replace(path)
+                with written_whole(path) as unfinished:
+                    unfinished.write_bytes(body)
                 return True
         except OSError as error:
             raise DeliveryFailed(f"could not write {name} in {self._folder}: {error.strerror}") from error

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from localcloud.region import ACCOUNT
 from localcloud.sagemaker.wire import Json, ServiceError
+from plantwatch.files import written_whole
 
 FAILURE_CHARS_MAX: Final = 1024
 _PAGE_DEFAULT: Final = 10
@@ -134,9 +135,8 @@ class Resources:
         return ServiceError("ValidationException", f'Cannot create already existing {_CALLED[kind]} "{arn}".')
 
     def _save(self) -> None:
-        part = self._path.with_suffix(".part")
-        part.write_text(json.dumps(self._kinds, indent=1))
-        part.replace(self._path)
+        with written_whole(self._path) as unfinished:
+            unfinished.write_text(json.dumps(self._kinds, indent=1))
 
 
 def shown(resource: Mapping[str, Any], members: frozenset[str]) -> Json:

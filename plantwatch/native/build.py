@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from plantwatch.files import written_whole
 from plantwatch.native import library
 
 # By the name of `uname -m`, the number that an ELF file for it bears at _ELF_MACHINE_AT (System V ABI supplements).
@@ -39,12 +40,8 @@ def build(compiler: Sequence[str], target: Path) -> None:
 
     Raises subprocess.CalledProcessError, with what the compiler said, or OSError."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
+    with written_whole(target) as unfinished:
         subprocess.run(command(compiler, unfinished), cwd=library.SOURCES, check=True, capture_output=True, text=True)
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)
     for stale in target.parent.glob(f"{target.name.rpartition('-')[0]}-*.so"):
         if stale != target:
             stale.unlink()
